@@ -1,0 +1,37 @@
+# Two commands set up everything on a fresh machine:  make demo   make test
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: env demo test lint test-slow test-gpu wheel clean
+
+env: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: env        ## synthetic slides -> patches -> training -> tissue map of a slide never seen, and its mIoU
+	$(BIN)/wsi-lpd demo --out demo
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy --explicit-package-bases cli
+
+test: lint       ## what CI runs: linters, types, and every test that is not slow
+	$(BIN)/pytest -m "not slow and not gpu"
+
+test-slow: env
+	$(BIN)/pytest -m "slow"
+
+test-gpu: env
+	$(BIN)/pytest -m "gpu"
+
+wheel: env
+	$(BIN)/python -m build
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache demo runs

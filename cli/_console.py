@@ -1,0 +1,111 @@
+"""What every command shares on the terminal: the log, the bars, the one-line errors, the exit status."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from wsi_lpd.errors import WsiLpdError
+from wsi_lpd.progress import Advance, Progress
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+def say(text: str) -> None:
+    """A line for the person: on stderr, so that stdout stays clean for `--json` and pipes."""
+    typer.echo(text, err=True)
+
+
+def print_json(summary: dict[str, Any]) -> None:
+    """The machine-readable summary, one object on stdout."""
+    typer.echo(json.dumps(summary, ensure_ascii=False, allow_nan=False))
+
+
+def set_up_logging(*, verbose: bool) -> None:
+    """Warnings of the library go to stderr as single lines; `--verbose` shows what it does as well."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("wsi_lpd").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turns our errors into one message and exit status 1, and Ctrl-C into 130; a bug keeps its traceback."""
+    try:
+        yield
+    except WsiLpdError as err:
+        say(f"error: {err}")
+        raise typer.Exit(EXIT_FAILED) from err
+    except OSError as err:
+        name = f"{err.filename}: " if err.filename else ""
+        say(f"error: {name}{err.strerror or err}")
+        raise typer.Exit(EXIT_FAILED) from err
+    except KeyboardInterrupt:
+        say("interrupted; run the same command again to go on")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+class BarProgress(Progress):
+    """A bar with rate and time left on a terminal; nothing where stderr is a file or a pipe."""
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Advance]:
+        """Draws one bar for the stage."""
+        if not sys.stderr.isatty():
+            yield lambda n: None
+            return
+        with _bar(unit) as bar:
+            task = bar.add_task(name, total=total)
+            yield lambda n: bar.advance(task, n)
+
+
+def _bar(unit: str) -> Any:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as RichProgress
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.1f} {unit}/s" if task.speed else f"- {unit}/s")
+
+    return RichProgress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def each(items: list[Any], name: Callable[[Any], str], work: Callable[[Any], None]) -> list[tuple[str, str]]:
+    """Does `work` for every item; one that fails is told at once and does not stop the others.
+
+    Returns:
+        (name, message) of each failure, also told together at the end when there are several items.
+    """
+    failures = []
+    for item in items:
+        try:
+            work(item)
+        except (WsiLpdError, OSError) as err:
+            failures.append((name(item), str(err)))
+            say(f"error: {err}")
+    if failures and len(items) > 1:
+        say(f"{len(failures)} of {len(items)} failed:")
+        for failed, message in failures:
+            say(f"  {failed}: {message}")
+    return failures

@@ -1,0 +1,39 @@
+"""The program `wsi-lpd`: one sub-command per module of this folder."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from wsi_lpd import __version__
+
+from ._console import set_up_logging
+
+app = typer.Typer(
+    help="Image-level patch labels in, a whole-slide tissue map that loads in QuPath out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what is done.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    set_up_logging(verbose=verbose)
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    app()

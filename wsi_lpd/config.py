@@ -1,0 +1,279 @@
+"""Every default value, and how a configuration file and `--set key=value` change it.
+
+One closed schema serves all commands: `tile` reads the section `tile`, `train` reads `method`, `model`, `loss`,
+`augment` and `train`, `segment` reads `segment`. The description of a field is its documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from wsi_lpd.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class TissueConfig(Section):
+    """Where there is tissue, decided on a thumbnail."""
+
+    preset: Literal["default", "pale", "dark", "everything"] = Field(
+        "default",
+        description="`pale` keeps faint tissue (fat, weak stain), `dark` is for thick or blurred slides, "
+        "`everything` switches the detection off.",
+    )
+    mask: Path | None = Field(None, description="Image or QuPath GeoJSON that replaces the detection.")
+    mpp: float = Field(8.0, gt=0, description="Micrometres per pixel of the thumbnail it is decided on.")
+    min_area_um2: float = Field(20_000.0, ge=0, description="Smaller pieces of tissue are dropped.")
+    max_hole_um2: float = Field(5_000.0, ge=0, description="Smaller holes in tissue are filled.")
+
+
+class TileConfig(Section):
+    """How the tissue of a slide becomes patches."""
+
+    mpp: float = Field(0.5, gt=0, description="Micrometres per pixel of a patch (BCSS-WSSS is 0.25).")
+    patch_px: int = Field(224, ge=16, description="Side of a patch, in pixels at `mpp`.")
+    stride_px: int | None = Field(None, ge=1, description="Step between patches in pixels at `mpp`; none = patch_px.")
+    min_tissue: float = Field(0.5, ge=0, le=1, description="Least tissue fraction of a kept patch.")
+    allow_upsampling: bool = Field(False, description="Read a slide that is coarser than `mpp` by enlarging it.")
+    label_fraction: float = Field(
+        0.05, gt=0, le=1, description="With annotations: a class that covers at least this share of a patch is 1."
+    )
+    tissue: TissueConfig = TissueConfig()
+
+    @property
+    def step_px(self) -> int:
+        """Step between patches, in pixels at `mpp`."""
+        return self.patch_px if self.stride_px is None else self.stride_px
+
+
+class ModelConfig(Section):
+    """The network: an encoder, and K prototypes per class seen at several scales."""
+
+    encoder: str = Field("pvt_v2_b0", description="timm model name, or mit_b0 ... mit_b5.")
+    weights: str = Field(
+        "none", description="`none` (random), `timm` (the published ones), a local file, or `hf-hub:owner/name`."
+    )
+    last_stride: Literal[16, 32] = Field(
+        16, description="Stride of the last stage of a PVT-v2 or MiT encoder; 16 halves its down-sampling."
+    )
+    scales: tuple[int, ...] = Field((1, 2, 3), min_length=1, description="Encoder stages used, counted from 0.")
+    fusion_weights: tuple[float, ...] = Field(
+        (0.3, 0.3, 0.4), description="Weight of each scale in the fused map; they are divided by their sum."
+    )
+    prototypes_per_class: int = Field(5, ge=1, description="K, prototypes per class.")
+    prototype_dim: int = Field(256, ge=8, description="Length of a prototype before it is projected to a scale.")
+    initial_scale: float = Field(10.0, gt=0, description="First value of the factor on the cosine similarity.")
+    background: bool = Field(True, description="Learn a background score beside the classes.")
+
+    @model_validator(mode="after")
+    def _one_weight_per_scale(self) -> ModelConfig:
+        if len(self.fusion_weights) != len(self.scales):
+            raise ValueError(
+                f"fusion_weights has {len(self.fusion_weights)} numbers for {len(self.scales)} scales; give one each"
+            )
+        return self
+
+
+class LossConfig(Section):
+    """Weights and shapes of the loss terms."""
+
+    scale_weights: tuple[float, ...] = Field(
+        (0.5, 1.0, 1.0), description="Weight of the classification loss per scale."
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="Labels become s and 1 - s.")
+    balance_classes: bool = Field(True, description="Weigh the positives of rare classes up (at most tenfold).")
+    diversity_weight: float = Field(0.2, ge=0, description="Weight of the diversity term after its ramp; 0 = off.")
+    diversity_temperature: float = Field(0.1, gt=0, description="Temperature of its one softmax over positions.")
+    usage_weight: float = Field(0.1, ge=0, description="Weight of the guard against unused prototypes.")
+    similarity_weight: float = Field(0.1, ge=0, description="Weight of the similarity refiner; 0 = off.")
+    similarity_temperature: float = Field(0.1, gt=0, description="Temperature of its contrast.")
+    pseudo_confidence: float = Field(0.5, gt=0, lt=1, description="Least probability of a pseudo-mask pixel.")
+    pseudo_margin: float = Field(0.1, ge=0, lt=1, description="Least lead over the runner-up of a pseudo-mask pixel.")
+    start: float = Field(0.2, ge=0, le=1, description="Share of training after which the mask-based terms begin.")
+    ramp: float = Field(0.2, ge=0, le=1, description="Share of training over which they grow to full weight.")
+
+
+class AugmentConfig(Section):
+    """Changes to training patches, made on the device; 0 switches a change off."""
+
+    flips: bool = Field(True, description="The eight flips and quarter turns.")
+    stain: float = Field(0.1, ge=0, description="Spread of haematoxylin, eosin and residual strength (HED jitter).")
+    brightness: float = Field(0.1, ge=0, description="Spread of brightness.")
+    contrast: float = Field(0.1, ge=0, description="Spread of contrast.")
+    blur: float = Field(0.0, ge=0, le=1, description="Share of patches that are blurred slightly.")
+
+
+class TrainConfig(Section):
+    """The optimisation."""
+
+    epochs: int = Field(12, ge=1, description="Passes over the patches.")
+    max_steps: int | None = Field(
+        None, ge=1, description="Stop after this many optimiser steps, whatever `epochs` says."
+    )
+    batch_size: int = Field(16, ge=1, description="Patches per forward pass.")
+    accumulate: int = Field(1, ge=1, description="Forward passes per optimiser step.")
+    learning_rate: float = Field(5e-4, gt=0, description="Highest learning rate.")
+    prototype_learning_rate: float = Field(5e-3, gt=0, description="Highest learning rate of the prototypes.")
+    weight_decay: float = Field(
+        0.05, ge=0, description="Decay of matrices; never of norms, biases, scales, prototypes."
+    )
+    warmup: float = Field(0.05, ge=0, lt=1, description="Share of training in which the learning rate rises.")
+    clip_norm: float = Field(5.0, gt=0, description="Largest norm of the gradient.")
+    precision: Literal["auto", "float32", "bf16", "fp16"] = Field(
+        "auto", description="`auto` is bf16 on a GPU that has it, fp16 on an older GPU, float32 on a CPU."
+    )
+    ema_decay: float = Field(0.99, ge=0, lt=1, description="Decay of the averaged weights (which are what is kept).")
+    val_fraction: float = Field(
+        0.15,
+        ge=0,
+        lt=1,
+        description="Without --val: this share of the slides (or patches of a single slide) is held out.",
+    )
+    workers: int = Field(2, ge=0, description="Processes that read patches; 0 reads in the main one.")
+    seed: int = Field(0, ge=0, description="Seed of weights, order, augmentation and split.")
+    checkpoint_every: int = Field(100, ge=1, description="Optimiser steps between resumable checkpoints.")
+    log_every: int = Field(20, ge=1, description="Optimiser steps between lines of metrics.csv.")
+
+
+class SegmentConfig(Section):
+    """From a slide and a model to a label map and polygons."""
+
+    overlap: float = Field(0.5, ge=0, lt=1, description="Share of a window that its neighbour covers too.")
+    window_px: int | None = Field(
+        None, ge=32, description="Side of a window in pixels at the model's mpp; none = patch_px."
+    )
+    batch_size: int = Field(32, ge=1, description="Windows per forward pass.")
+    gate: Literal["predicted", "none"] = Field(
+        "predicted", description="Weigh a class by the probability that it occurs nearby, or do not."
+    )
+    min_tissue: float = Field(0.05, ge=0, le=1, description="Windows with less tissue are not looked at.")
+    output_stride: int = Field(4, ge=1, description="Label-map pixels are this many model pixels wide.")
+    simplify: float = Field(1.0, ge=0, description="Tolerance of the outline in label-map pixels; 0 keeps pixel edges.")
+    min_area_um2: float = Field(400.0, ge=0, description="Smaller regions join their largest neighbour.")
+    merge: bool = Field(False, description="One MultiPolygon per class instead of one region per connected piece.")
+    origin: Literal["auto", "level0", "bounds"] = Field(
+        "auto", description="Frame of the overlay; `auto` is the one QuPath shows (bounds where the slide states them)."
+    )
+    tissue: TissueConfig = TissueConfig()
+
+
+class Config(Section):
+    """The whole configuration of one project."""
+
+    name: str = Field("lpd", pattern=r"^[A-Za-z0-9._-]+$", description="Name of the run.")
+    method: Literal["lpd"] = Field("lpd", description="The learning method.")
+    tile: TileConfig = TileConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    augment: AugmentConfig = AugmentConfig()
+    train: TrainConfig = TrainConfig()
+    segment: SegmentConfig = SegmentConfig()
+
+    @model_validator(mode="after")
+    def _one_loss_weight_per_scale(self) -> Config:
+        if len(self.loss.scale_weights) != len(self.model.scales):
+            raise ValueError(
+                f"loss.scale_weights has {len(self.loss.scale_weights)} numbers for {len(self.model.scales)} "
+                "model.scales; give one each"
+            )
+        return self
+
+
+def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Reads a YAML file (or starts from the defaults) and applies `key=value` overrides in order.
+
+    Args:
+        path: A YAML file with any part of the schema; a missing key keeps its default.
+        overrides: Such as `train.epochs=3` or `model.scales=[2, 3]`; the value is read as YAML.
+
+    Raises:
+        ConfigError: All problems at once, each with its key, what was found and what was expected.
+    """
+    tree: dict[str, Any] = {} if path is None else _read_yaml(path)
+    for override in overrides:
+        _apply(tree, override)
+    return validated(tree, source="configuration" if path is None else str(path))
+
+
+def validated(tree: Mapping[str, Any], *, source: str) -> Config:
+    """Checks a parsed configuration; `source` is named in the error."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as err:
+        lines = [f"  {_describe(problem)}" for problem in err.errors()]
+        raise ConfigError("\n".join([f"{source}: {len(lines)} problem(s)", *lines])) from err
+
+
+def updated(config: Config, changes: Mapping[str, Any]) -> Config:
+    """A copy of `config` with dotted keys changed; a value of None leaves its key alone.
+
+    Raises:
+        ConfigError: If a value does not fit.
+    """
+    tree = config.model_dump(mode="json")
+    for key, value in changes.items():
+        if value is not None:
+            _put(tree, key, str(value) if isinstance(value, Path) else value)
+    return validated(tree, source="command line")
+
+
+def dump_config(config: Config) -> str:
+    """The whole configuration as YAML, every default written out; `load_config` reads it back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise ConfigError(f"{path}: cannot be read ({err.strerror})") from err
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
+        raise ConfigError(f"{path}: is not YAML ({' '.join(str(err).split())})") from err
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: holds a {type(tree).__name__}, expected keys such as 'train:' or 'model:'")
+    return tree
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override}: expected key=value, such as --set train.epochs=3")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as err:
+        raise ConfigError(f"--set {override}: the value is not YAML ({' '.join(str(err).split())})") from err
+    if isinstance(value, str):
+        try:  # YAML 1.1 reads 1e-4 as text; people write it as a number
+            value = float(value)
+        except ValueError:
+            pass
+    _put(tree, key.strip(), value)
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for name in parents:
+        tree = tree.setdefault(name, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"--set {key}: {name} is a value, not a section")
+    tree[last] = value
+
+
+def _describe(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "configuration"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if problem["type"] == "value_error":
+        return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"{key}: {problem['msg']}, got {problem['input']!r}"

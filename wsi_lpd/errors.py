@@ -1,0 +1,37 @@
+"""The errors this library raises on purpose.
+
+Every message says which file or key, what was found, what was expected and what to do. The command line
+turns any `WsiLpdError` into that one message and exit status 1; anything else is a bug and keeps its traceback.
+"""
+
+
+class WsiLpdError(Exception):
+    """Root of the errors that a user can act on."""
+
+
+class SlideError(WsiLpdError):
+    """A slide cannot be opened, read, or interpreted."""
+
+
+class StoreError(WsiLpdError):
+    """A patch store is missing, damaged, or does not fit what was asked for."""
+
+
+class LabelError(WsiLpdError):
+    """A label file or folder cannot be understood."""
+
+
+class ConfigError(WsiLpdError):
+    """A configuration file or key is wrong."""
+
+
+class ModelError(WsiLpdError):
+    """An encoder, weights file or run folder cannot be used."""
+
+
+class OverlayError(WsiLpdError):
+    """An overlay or mask cannot be written or read."""
+
+
+class TrainingError(WsiLpdError):
+    """Training cannot start or go on."""
