@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import typer
+
 from wsi_lpd.errors import WsiLpdError
 from wsi_lpd.progress import Advance, Progress
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+
 from wsi_lpd import __version__
 
 from ._console import set_up_logging

@@ -6,6 +6,7 @@ One closed schema serves all commands: `tile` reads the section `tile`, `train` 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -254,10 +255,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     except yaml.YAMLError as err:
         raise ConfigError(f"--set {override}: the value is not YAML ({' '.join(str(err).split())})") from err
     if isinstance(value, str):
-        try:  # YAML 1.1 reads 1e-4 as text; people write it as a number
+        with contextlib.suppress(ValueError):  # YAML 1.1 reads 1e-4 as text; people write it as a number
             value = float(value)
-        except ValueError:
-            pass
     _put(tree, key.strip(), value)
 
 

@@ -1,1 +1,1 @@
-""""""
+"""Scoring a prediction against the truth, with the protocol named."""

@@ -1,1 +1,1 @@
-""""""
+"""Pure tensor functions, one loss each."""

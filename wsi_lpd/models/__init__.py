@@ -1,1 +1,1 @@
-""""""
+"""Encoders, prototypes, the network and its checkpoint; nothing here opens a slide."""

@@ -1,1 +1,1 @@
-""""""
+"""Opening slides and reading pixels; nothing here knows of networks."""
