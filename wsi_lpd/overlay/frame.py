@@ -1,0 +1,59 @@
+"""Where a label map lies on the slide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import shapely
+
+from wsi_lpd.overlay.trace import Polygons, Regions
+from wsi_lpd.types import AnyArray, Int64Array
+
+
+@dataclass(frozen=True)
+class GridFrame:
+    """Places the corners of a label map's pixel grid in the level-0 frame of an overlay.
+
+    Corner i goes to round(i * downsample) - offset, a whole number: QuPath keeps those exactly. The same corner of
+    two neighbours goes to the same place, so shared borders stay shared, and because no two corners meet (a
+    downsample is >= 1) pixel-edge polygons stay valid.
+
+    Attributes:
+        downsample_x: Level-0 pixels per label-map pixel; may be any number >= 1, such as slide width / map width.
+        downsample_y: The same for y.
+        offset_x: Subtracted, level-0 pixels: bounds-x of a slide whose bounds QuPath crops to, else 0; minus the left
+            edge of a map that does not begin at the slide's corner.
+        offset_y: The same for y.
+    """
+
+    downsample_x: float
+    downsample_y: float
+    offset_x: int = 0
+    offset_y: int = 0
+
+    def __post_init__(self) -> None:
+        if not (self.downsample_x >= 1 and self.downsample_y >= 1):
+            raise ValueError(f"downsample must be >= 1, got {self.downsample_x}, {self.downsample_y}")
+
+    def to_level0(self, corners: AnyArray) -> Int64Array:
+        """Moves grid corners (N, 2), x y, to level-0 pixels of the overlay."""
+        scaled = np.floor(np.asarray(corners, dtype=np.float64) * (self.downsample_x, self.downsample_y) + 0.5)
+        return scaled.astype(np.int64) - np.array((self.offset_x, self.offset_y), dtype=np.int64)
+
+    def to_grid(self, positions: AnyArray) -> AnyArray:
+        """Moves level-0 positions of the overlay (N, 2) to the label-map grid; the result is fractional."""
+        shifted = np.asarray(positions, dtype=np.float64) + np.array((self.offset_x, self.offset_y))
+        result: AnyArray = shifted / (self.downsample_x, self.downsample_y)
+        return result
+
+
+def to_level0(regions: Regions, frame: GridFrame) -> Regions:
+    """The same regions with their polygons in level-0 pixels of the overlay."""
+    return replace(regions, polygons=moved(regions.polygons, frame))
+
+
+def moved(polygons: Polygons, frame: GridFrame) -> Polygons:
+    """Polygons in grid corners, moved to level-0 pixels."""
+    result: Polygons = np.asarray(shapely.transform(polygons, lambda xy: frame.to_level0(xy).astype(np.float64)))
+    return result
