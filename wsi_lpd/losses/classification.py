@@ -1,0 +1,72 @@
+"""Image-level classification, and the background it leaves over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+UNLABELLED = -1
+
+
+def classification_loss(
+    class_logits: Sequence[Tensor],
+    labels: Tensor,
+    *,
+    scale_weights: Sequence[float],
+    positive_weights: Tensor,
+    smoothing: float = 0.0,
+) -> Tensor:
+    """Binary cross-entropy of the image logits at every scale, summed with the weights of the scales.
+
+    Args:
+        class_logits: One (B, C) per scale.
+        labels: 1, 0 or -1 (not labelled: no loss), (B, C).
+        scale_weights: One number per scale.
+        positive_weights: Weight of a positive per class, (C,).
+        smoothing: Labels become `smoothing` and `1 - smoothing`.
+
+    Returns:
+        A scalar; the mean over labelled cells, 0 with a graph where nothing is labelled.
+    """
+    known = labels != UNLABELLED
+    target = labels.clamp(min=0).float() * (1 - 2 * smoothing) + smoothing
+    total = class_logits[0].sum() * 0.0
+    for logits, weight in zip(class_logits, scale_weights, strict=True):
+        cell = F.binary_cross_entropy_with_logits(logits.float(), target, pos_weight=positive_weights, reduction="none")
+        total = total + weight * (cell * known).sum() / known.sum().clamp(min=1)
+    return total
+
+
+def positive_weights(labels: Tensor, *, limit: float = 10.0) -> Tensor:
+    """Weight of the positives of each class: the square root of negatives per positive, between 1 and `limit`.
+
+    Args:
+        labels: 1, 0 or -1, (N, C).
+        limit: Largest weight.
+
+    Returns:
+        (C,) float32. The square root is a compromise: the full ratio over-calls rare classes.
+    """
+    positives = (labels == 1).sum(0).float()
+    negatives = (labels == 0).sum(0).float()
+    return (negatives / positives.clamp(min=1)).sqrt().clamp(1.0, limit)
+
+
+def background_loss(class_maps: Tensor, background: Tensor, glass: Tensor) -> Tensor:
+    """Teaches the background score from what is free: glass shows itself by its brightness.
+
+    Args:
+        class_maps: Fused logits, (B, C, h, w).
+        background: Logit of the background, a scalar or (B, 1, h, w).
+        glass: Share of glass of every position in [0, 1], (B, h, w).
+
+    Returns:
+        Cross-entropy of "background or any class"; a scalar. Glass and tissue count alike, however rare glass is.
+    """
+    tissue_logit = torch.logsumexp(class_maps.float(), dim=1) - background.float().reshape(-1, 1, 1)
+    weight = torch.where(glass > 0.5, 0.5 / (glass > 0.5).sum().clamp(min=1), 0.5 / (glass <= 0.5).sum().clamp(min=1))
+    cell = F.binary_cross_entropy_with_logits(tissue_logit, 1 - glass.float(), reduction="none")
+    return (cell * weight).sum()

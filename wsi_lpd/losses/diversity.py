@@ -1,0 +1,70 @@
+"""Diversity: the K prototypes of a class should fire on different positions of that class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+MIN_POSITIONS = 8
+_CLOSED = -1e4
+
+
+def diversity_loss(similarity: Tensor, class_mask: Tensor, *, temperature: float) -> Tensor:
+    """Mean overlap of two prototypes' activations within their class, 1 for equal ones and near 0 for disjoint ones.
+
+    For prototype k of class c, `v_k = softmax_n(a_k / temperature)` over the positions n of the class; the overlap of
+    two is `exp(-J / 2)` with Jeffreys' divergence `J = KL(v_i || v_j) + KL(v_j || v_i)`, averaged over pairs and over
+    the (patch, class) cells that hold at least `MIN_POSITIONS` positions. ProtoSeg (arXiv 2301.12276) with ONE
+    softmax; LPD's published code applies a second one over all positions, after which the term is constant.
+
+    Args:
+        similarity: Cosine similarities, (B, C, K, N) or (B, C, K, h, w).
+        class_mask: True where a position belongs to the class, (B, C, N) or (B, C, h, w); no gradient flows to it.
+        temperature: Of the softmax; cosines need about 0.1 for a range that matters.
+
+    Returns:
+        A scalar in [0, 1] with a graph; 0 where no cell is valid or K is 1. Computed in float32.
+    """
+    activation, mask = _flat(similarity, class_mask)
+    n_prototypes = activation.shape[2]
+    valid = mask.sum(-1) >= MIN_POSITIONS
+    if n_prototypes == 1 or not valid.numel():
+        return activation.sum() * 0.0
+    log_v = F.log_softmax((activation / temperature).masked_fill(~mask[:, :, None], _CLOSED), dim=-1)
+    log_v = log_v.masked_fill(~mask[:, :, None], 0.0)
+    v = log_v.exp() * mask[:, :, None]
+    cross = torch.einsum("bckn,bcjn->bckj", v, log_v)
+    own = cross.diagonal(dim1=-2, dim2=-1)
+    jeffreys = own[..., :, None] + own[..., None, :] - cross - cross.transpose(-1, -2)
+    rows, columns = torch.triu_indices(n_prototypes, n_prototypes, offset=1, device=activation.device)
+    overlap = torch.exp(-jeffreys[:, :, rows, columns] / 2).mean(-1)
+    return (overlap * valid).sum() / valid.sum().clamp(min=1)
+
+
+def usage_loss(similarity: Tensor, class_mask: Tensor, *, temperature: float) -> Tensor:
+    """Guard against dead prototypes: `KL(uniform || u)` of the share of a class that each prototype takes.
+
+    `u_k` is the mean over all positions of the class in the batch of `softmax_k(a / temperature)`.
+
+    Args:
+        similarity: As in `diversity_loss`.
+        class_mask: As in `diversity_loss`.
+        temperature: Of the softmax over prototypes.
+
+    Returns:
+        A scalar >= 0 with a graph, averaged over the classes that occur; 0 where none does or K is 1.
+    """
+    activation, mask = _flat(similarity, class_mask)
+    share = (activation / temperature).softmax(dim=2) * mask[:, :, None]
+    count = mask.sum(dim=(0, 2))
+    usage = share.sum(dim=(0, 3)) / count.clamp(min=1)[:, None]
+    n_prototypes = activation.shape[2]
+    divergence = -(usage.clamp(min=1e-6) * n_prototypes).log().mean(-1)
+    present = count >= MIN_POSITIONS
+    return (divergence * present).sum() / present.sum().clamp(min=1)
+
+
+def _flat(similarity: Tensor, class_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, C, K, N) in float32 (the terms are differences of logs: half precision loses them) and (B, C, N)."""
+    return similarity.float().flatten(3), class_mask.detach().flatten(2).bool()

@@ -1,0 +1,55 @@
+"""From class maps to decisions: probabilities, the gate, and the pseudo mask that training stands on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_CLOSED = -1e4
+_LEAST_PROBABILITY = 1e-4
+
+
+def with_background(class_maps: Tensor, background: Tensor) -> Tensor:
+    """Class maps (B, C, h, w) with the background's logit as a last channel, (B, C + 1, h, w)."""
+    batch, _, height, width = class_maps.shape
+    return torch.cat([class_maps, background.to(class_maps).reshape(1, 1, 1, 1).expand(batch, 1, height, width)], dim=1)
+
+
+def gate_bias(probability: Tensor) -> Tensor:
+    """What the soft gate adds to a class's logits: `log p`, bounded below so that no class is closed for ever.
+
+    With p in {0, 1} this is the oracle's gate, with p = 1 no gate: one code path serves all three.
+
+    Args:
+        probability: That the class occurs nearby, any shape.
+    """
+    return probability.clamp(min=_LEAST_PROBABILITY).log()
+
+
+def image_probability(class_logits: Tensor, *, temperature: Tensor, offset: Tensor) -> Tensor:
+    """Calibrated probability that a class occurs in a patch, `sigmoid((y - offset) / temperature)`, (B, C)."""
+    return torch.sigmoid((class_logits - offset) / temperature)
+
+
+@torch.no_grad()
+def pseudo_mask(class_maps: Tensor, background: Tensor, labels: Tensor, *, confidence: float, margin: float) -> Tensor:
+    """Positions that surely belong to a class of the label; everything else is left out rather than called background.
+
+    Args:
+        class_maps: Fused logits of the averaged weights, (B, C, h, w).
+        background: Its logit, a scalar.
+        labels: 1, 0 or -1 (not labelled), (B, C). A class labelled 0 is closed; an unlabelled one competes but gets none.
+        confidence: Least probability of the winner.
+        margin: Least lead of the winner over the runner-up, in probability.
+
+    Returns:
+        True where position n belongs to class c, at most one class per position, (B, C, h, w).
+    """
+    closed = (labels == 0)[:, :, None, None]
+    logits = with_background(class_maps.float().masked_fill(closed, _CLOSED), background.float())
+    best, runner_up = logits.softmax(dim=1).topk(2, dim=1).values.unbind(1)
+    sure = (best > confidence) & (best - runner_up > margin)
+    winner = logits.argmax(dim=1)
+    n_classes = class_maps.shape[1]
+    one_hot = winner[:, None] == torch.arange(n_classes, device=winner.device)[None, :, None, None]
+    return one_hot & sure[:, None] & (labels == 1)[:, :, None, None]

@@ -1,0 +1,105 @@
+"""The network: an encoder, prototypes at several scales, class maps and image logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wsi_lpd.config import ModelConfig
+from wsi_lpd.models.encoders import Encoder, build_encoder
+from wsi_lpd.models.prototypes import REFINER_DIM, Prototypes
+
+
+@dataclass(frozen=True)
+class NetworkOutput:
+    """What one forward pass gives, one entry per scale from fine to coarse."""
+
+    features: list[Tensor]
+    """(B, D_s, h_s, w_s)."""
+    similarity: list[Tensor]
+    """Cosines, (B, C, K, h_s, w_s)."""
+    class_maps: list[Tensor]
+    """Logits, (B, C, h_s, w_s)."""
+    class_logits: list[Tensor]
+    """Logits of the whole patch, (B, C)."""
+    fused_maps: Tensor
+    """Weighted mean of the class maps at the finest scale, (B, C, h, w)."""
+    fused_logits: Tensor
+    """Weighted mean of the image logits, (B, C)."""
+    background: Tensor
+    """Logit of the background, a scalar: the score a class map must beat."""
+
+
+class LpdNetwork(nn.Module):
+    """Image-level classifier whose class maps are similarities to learnable prototypes. It takes no label."""
+
+    mean: Tensor
+    std: Tensor
+    fusion: Tensor
+
+    def __init__(self, encoder: Encoder, *, n_classes: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.prototypes = Prototypes(
+            n_classes=n_classes,
+            per_class=config.prototypes_per_class,
+            dim=config.prototype_dim,
+            channels=encoder.channels,
+            initial_scale=config.initial_scale,
+        )
+        self.background = nn.Parameter(torch.zeros(()), requires_grad=config.background)
+        self.refiner = nn.Linear(encoder.channels[-1], REFINER_DIM)
+        self.register_buffer("mean", torch.tensor(encoder.mean).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(encoder.std).reshape(1, 3, 1, 1), persistent=False)
+        weights = torch.tensor(config.fusion_weights)
+        self.register_buffer("fusion", weights / weights.sum(), persistent=False)
+
+    def forward(self, images: Tensor) -> NetworkOutput:
+        """Runs the network.
+
+        Args:
+            images: RGB in [0, 1], (B, 3, H, W).
+        """
+        features = self.encoder((images - self.mean) / self.std)
+        similarity = [self.prototypes.similarity(f, s) for s, f in enumerate(features)]
+        class_maps = [self.prototypes.class_maps(a, s) for s, a in enumerate(similarity)]
+        class_logits = [maps.mean(dim=(2, 3)) for maps in class_maps]
+        return NetworkOutput(
+            features=features,
+            similarity=similarity,
+            class_maps=class_maps,
+            class_logits=class_logits,
+            fused_maps=self.fused(class_maps),
+            fused_logits=torch.stack([w * y for w, y in zip(self.fusion, class_logits, strict=True)]).sum(0),
+            background=self.background,
+        )
+
+    def fused(self, maps: Sequence[Tensor]) -> Tensor:
+        """Weighted mean over the scales of (B, X, h_s, w_s) maps, bilinear at the size of the first."""
+        size = maps[0].shape[-2:]
+        total = self.fusion[0] * maps[0]
+        for weight, coarse in zip(self.fusion[1:], maps[1:], strict=True):
+            total = total + weight * F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
+        return total
+
+    def fused_similarity(self, output: NetworkOutput) -> Tensor:
+        """Cosines of `output`, weighted over the scales as the class maps are, (B, C, K, h, w)."""
+        n_prototypes = output.similarity[0].shape[2]
+        fused = self.fused([similarity.flatten(1, 2) for similarity in output.similarity])
+        return fused.unflatten(1, (-1, n_prototypes))
+
+
+def build_network(config: ModelConfig, *, n_classes: int) -> LpdNetwork:
+    """An encoder with its weights, and fresh prototypes for `n_classes` classes.
+
+    Raises:
+        ModelError: If the encoder or its weights cannot be had.
+    """
+    encoder = build_encoder(
+        config.encoder, weights=config.weights, last_stride=config.last_stride, scales=config.scales
+    )
+    return LpdNetwork(encoder, n_classes=n_classes, config=config)

@@ -1,0 +1,77 @@
+"""Learnable class prototypes: what LPD compares every position of a patch with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MAX_SCALE = 100.0
+REFINER_DIM = 128
+
+
+class Prototypes(nn.Module):
+    """K learnable vectors for each of C classes, projected to the width of every scale.
+
+    One vector per prototype is shared by all scales; each scale has a head of its own (Linear, ReLU, Linear, as in
+    LPD, arXiv 2512.05922), and so has the similarity refiner. Comparing PROJECTED prototypes everywhere is a
+    repair: the published code compares raw ones with features they are not aligned to.
+    """
+
+    def __init__(
+        self, *, n_classes: int, per_class: int, dim: int, channels: Sequence[int], initial_scale: float
+    ) -> None:
+        super().__init__()
+        vectors = torch.empty(n_classes * per_class, dim)
+        nn.init.orthogonal_(vectors)  # spread: equal prototypes get no gradient from any diversity term
+        self.vectors = nn.Parameter(vectors.reshape(n_classes, per_class, dim) * math.sqrt(dim))
+        self.heads = nn.ModuleList(_head(dim, width) for width in channels)
+        self.refiner_head = _head(dim, REFINER_DIM)
+        self.log_scales = nn.Parameter(torch.full((len(channels),), math.log(initial_scale)))
+        self.offsets = nn.Parameter(torch.zeros(len(channels), n_classes))
+
+    def projected(self, scale: int) -> Tensor:
+        """Unit prototypes of one scale, (C, K, D_s)."""
+        return F.normalize(self.heads[scale](self.vectors), dim=-1)
+
+    def refined(self) -> Tensor:
+        """Unit prototypes in the space of the similarity refiner, (C, K, `REFINER_DIM`)."""
+        return F.normalize(self.refiner_head(self.vectors), dim=-1)
+
+    def similarity(self, features: Tensor, scale: int) -> Tensor:
+        """Cosine similarity of every position to every prototype, in [-1, 1].
+
+        Args:
+            features: Encoder features of this scale, (B, D_s, h, w).
+            scale: Index into the scales in use.
+
+        Returns:
+            (B, C, K, h, w).
+        """
+        return torch.einsum("bdhw,ckd->bckhw", F.normalize(features, dim=1), self.projected(scale))
+
+    def class_maps(self, similarity: Tensor, scale: int) -> Tensor:
+        """Logits per class and position: a soft maximum over the K prototypes, the same in training and test.
+
+        `M = logsumexp_k(g a) - log K + b`, with g = exp(learnt) at most `MAX_SCALE` and an offset b per class. A soft
+        MAXIMUM per position rewards prototypes that share a class out between them; the mean of the published
+        code makes each pay for the positions of its siblings.
+
+        Args:
+            similarity: Result of `similarity`, (B, C, K, h, w).
+            scale: Index into the scales in use.
+
+        Returns:
+            (B, C, h, w).
+        """
+        factor = self.log_scales[scale].exp().clamp(max=MAX_SCALE)
+        n_prototypes = similarity.shape[2]
+        maps = torch.logsumexp(factor * similarity, dim=2) - math.log(n_prototypes)
+        return maps + self.offsets[scale][None, :, None, None]
+
+
+def _head(dim: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, width))

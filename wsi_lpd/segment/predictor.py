@@ -1,0 +1,66 @@
+"""A trained model that looks at windows. It has no way to be told a label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from wsi_lpd.models.activation import image_probability, with_background
+from wsi_lpd.models.checkpoint import ModelCard, load_card, load_state
+from wsi_lpd.models.device import autocast, autocast_dtype
+from wsi_lpd.models.network import LpdNetwork, build_network
+from wsi_lpd.segment.stitch import WindowMaps
+from wsi_lpd.types import UInt8Array
+
+
+class Predictor:
+    """Network, model card and device."""
+
+    def __init__(self, network: LpdNetwork, card: ModelCard, device: torch.device) -> None:
+        self.card = card
+        self._network = network.to(device).eval()
+        self._device = device
+        self._dtype = autocast_dtype("auto", device)
+        self._temperature = torch.tensor(card.calibration.temperature, device=device)
+        self._offset = torch.tensor(card.calibration.offset, device=device)
+
+    @classmethod
+    def load(cls, run: Path, device: torch.device) -> Predictor:
+        """Reads the model of a run folder.
+
+        Raises:
+            ModelError: If the folder holds no complete model of a format this version reads.
+        """
+        card = load_card(run)
+        config = card.config.model.model_copy(update={"weights": "none"})
+        network = build_network(config, n_classes=len(card.classes))
+        network.load_state_dict(load_state(run))
+        return cls(network, card, device)
+
+    @torch.inference_mode()
+    def predict(self, windows: UInt8Array, *, output_stride: int) -> list[WindowMaps]:
+        """Class maps of each window.
+
+        Args:
+            windows: RGB at the model's mpp, (B, S, S, 3).
+            output_stride: Model pixels per map pixel; divides S.
+        """
+        images = torch.from_numpy(windows).to(self._device).permute(0, 3, 1, 2).float() / 255
+        with autocast(self._device, self._dtype):
+            output = self._network(images)
+        side = windows.shape[1] // output_stride
+        logits = with_background(output.fused_maps.float(), output.background.float())
+        logits = F.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)
+        presence = image_probability(output.fused_logits.float(), temperature=self._temperature, offset=self._offset)
+        nearest = self._network.fused_similarity(output).argmax(dim=2)
+        prototypes = F.interpolate(nearest.to(torch.uint8), size=(side, side), mode="nearest")
+        return [
+            WindowMaps(*arrays) for arrays in zip(_numpy(logits), _numpy(presence), _numpy(prototypes), strict=True)
+        ]
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
+    return tensor.cpu().numpy()

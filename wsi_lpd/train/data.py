@@ -1,0 +1,101 @@
+"""Batches of patches, in an order that is a pure function of the seed and the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from wsi_lpd.errors import TrainingError
+from wsi_lpd.patches.labels import LabelTable, read_patches
+
+Batch = tuple[Tensor, Tensor]
+"""Patches uint8 (B, S, S, 3) and labels int8 (B, C)."""
+
+
+class PatchDataset(Dataset[Batch]):
+    """Reads a whole batch at a time, so that one store is opened once per batch and not once per patch."""
+
+    def __init__(self, table: LabelTable) -> None:
+        self._table = table
+
+    def __getitem__(self, indices: Sequence[int]) -> Batch:
+        """Patches and labels of the given rows."""
+        chosen = list(indices)
+        patches = read_patches(self._table, chosen)
+        return torch.from_numpy(patches), torch.from_numpy(self._table.labels[chosen])
+
+
+def epoch_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
+    """Rows of every full batch of an epoch, shuffled; what does not fill a batch is left to other epochs."""
+    order = np.random.default_rng((seed, epoch)).permutation(count)
+    size = min(batch_size, count)
+    return [order[i : i + size].tolist() for i in range(0, count - size + 1, size)]
+
+
+def training_batches(
+    table: LabelTable, *, batch_size: int, seed: int, workers: int, first: int, last: int
+) -> Iterator[Batch]:
+    """Batches number `first` to `last - 1`, counted over all epochs; a resumed run gets just those it misses."""
+    per_epoch = len(epoch_batches(len(table), batch_size, seed=seed, epoch=0))
+    plan: list[list[int]] = []
+    for epoch in range(first // per_epoch, -(-last // per_epoch)):
+        plan += epoch_batches(len(table), batch_size, seed=seed, epoch=epoch)
+    start = first - first // per_epoch * per_epoch
+    return _loaded(table, plan[start : start + last - first], workers)
+
+
+def ordered_batches(table: LabelTable, *, batch_size: int, workers: int) -> Iterator[Batch]:
+    """Every row once, in order."""
+    rows = list(range(len(table)))
+    return _loaded(table, [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)], workers)
+
+
+def split_by_group(table: LabelTable, *, fraction: float, seed: int) -> tuple[LabelTable, LabelTable | None]:
+    """Holds out whole slides (or single patches where there is only one slide) for validation.
+
+    Returns:
+        Training and validation tables; the second is None where `fraction` is 0.
+    """
+    if fraction == 0:
+        return table, None
+    groups = np.array(table.groups)
+    names = sorted(set(table.groups))
+    generator = np.random.default_rng(seed)
+    if len(names) == 1:
+        held_out = generator.random(len(table)) < fraction
+    else:
+        held_out = np.isin(groups, _groups_to_hold_out(groups, names, fraction, generator))
+    if held_out.all() or not held_out.any():
+        raise TrainingError(
+            f"{len(table)} patches are too few to hold out {fraction:.0%} for validation; "
+            "give more, or --val, or --set train.val_fraction=0"
+        )
+    return table.select(np.flatnonzero(~held_out)), table.select(np.flatnonzero(held_out))
+
+
+def _groups_to_hold_out(
+    groups: np.ndarray[tuple[int], np.dtype[np.str_]], names: list[str], fraction: float, generator: np.random.Generator
+) -> list[str]:
+    chosen: list[str] = []
+    count = 0
+    for name in generator.permutation(names)[:-1]:
+        if count >= fraction * len(groups):
+            break
+        chosen.append(str(name))
+        count += int((groups == name).sum())
+    return chosen
+
+
+def _loaded(table: LabelTable, batches: list[list[int]], workers: int) -> Iterator[Batch]:
+    loader: DataLoader[Batch] = DataLoader(
+        PatchDataset(table),
+        sampler=batches,  # type: ignore[arg-type]  # each "index" is a batch of rows
+        batch_size=None,
+        num_workers=min(workers, len(batches)),
+        pin_memory=torch.cuda.is_available(),
+    )
+    return iter(loader)

@@ -1,0 +1,49 @@
+"""Parameter groups and the learning rate."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from wsi_lpd.config import TrainConfig
+
+
+def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW with three groups: matrices (decayed), prototypes (their own rate), and all else (not decayed).
+
+    Norms, biases, scales, offsets and prototypes are not decayed: pulling them to zero has no meaning.
+    """
+    decayed, plain, prototypes = [], [], []
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if name.endswith("prototypes.vectors"):
+            prototypes.append(parameter)
+        elif parameter.ndim < 2 or name.endswith(".offsets"):
+            plain.append(parameter)
+        else:
+            decayed.append(parameter)
+    rate = config.learning_rate
+    groups = [
+        {"params": decayed, "peak": rate, "weight_decay": config.weight_decay},
+        {"params": plain, "peak": rate, "weight_decay": 0.0},
+        {"params": prototypes, "peak": config.prototype_learning_rate, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate)
+
+
+def rate_factor(step: int, total_steps: int, warmup: float) -> float:
+    """Share of the peak learning rate at a step: a linear rise, then half a cosine down to 1 % of it."""
+    rise = max(1, round(warmup * total_steps))
+    if step < rise:
+        return (step + 1) / rise
+    progress = (step - rise) / max(1, total_steps - rise)
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Puts every group at `factor` of its peak; a pure function of the step, so a resumed run needs no history."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor
