@@ -1,0 +1,108 @@
+"""Which reader opens a slide, and why."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from wsi_lpd.errors import SlideError
+from wsi_lpd.slide.reader import SlideReader, UnknownFormatError
+
+READERS: Final = ("auto", "openslide", "tiffslide", "image")
+
+_URL: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(/?)(?=[^/])|^file:///")
+_TIFF_STARTS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_IMAGE_STARTS: Final = (b"\x89PNG", b"\xff\xd8\xff", b"BM", *_TIFF_STARTS)
+_IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+def location_of(path: str | Path) -> str:
+    """The place of a slide as text; a URL that went through `Path` gets its second slash back."""
+    text = str(path)
+    match = _URL.match(text)
+    if match is None or match.group(1) is None or match.group(2):
+        return text
+    return text.replace(":/", "://", 1) if not Path(text).exists() else text
+
+
+def is_remote(location: str) -> bool:
+    """Whether a location is a URL."""
+    return "://" in location
+
+
+def make_reader(location: str, name: str) -> tuple[SlideReader, str]:
+    """Opens a slide with the reader of that name, or with the first that can.
+
+    Returns:
+        The reader, and in words why it was taken.
+
+    Raises:
+        SlideError: If none can open it.
+    """
+    if name not in READERS:
+        raise SlideError(f"reader {name!r} is unknown; expected one of {', '.join(READERS)}")
+    if not is_remote(location):
+        _check_file(Path(location))
+    if name != "auto":
+        return _make(location, name), "asked for"
+    if is_remote(location):
+        return _make(location, "tiffslide"), "the slide is remote"
+    try:
+        return _make(location, "openslide"), "OpenSlide knows the format"
+    except UnknownFormatError as refusal:
+        return _second_choice(location, refusal)
+
+
+def _second_choice(location: str, refusal: UnknownFormatError) -> tuple[SlideReader, str]:
+    """The reader for what OpenSlide does not take.
+
+    Never for a known format that is broken: a MIRAX slide without its folder is, to an image library, a nice JPEG.
+    """
+    start = _start_of(location)
+    is_image = Path(location).suffix.lower() in _IMAGE_SUFFIXES and start.startswith(_IMAGE_STARTS)
+    if not is_image and not start.startswith(_TIFF_STARTS):
+        raise SlideError(f"{refusal}; expected a slide (SVS, NDPI, MRXS, SCN, BIF, DICOM, TIFF ...), PNG or JPEG")
+    reason = str(refusal).removeprefix(f"{location}: ")
+    try:
+        name = "tiffslide" if start.startswith(_TIFF_STARTS) and not _is_plain(location) else "image"
+        return _make(location, name), reason
+    except SlideError as err:
+        raise SlideError(f"{refusal}, and it {str(err).removeprefix(f'{location}: ')}") from err
+
+
+def _make(location: str, name: str) -> SlideReader:
+    # Imported here: each reader brings a library that the other slides do not need.
+    if name == "openslide":
+        from wsi_lpd.slide.openslide_reader import OpenSlideReader
+
+        return OpenSlideReader(location)
+    if name == "tiffslide":
+        from wsi_lpd.slide.tiffslide_reader import TiffSlideReader
+
+        return TiffSlideReader(location)
+    from wsi_lpd.slide.image_reader import ImageReader
+
+    return ImageReader(location)
+
+
+def _is_plain(location: str) -> bool:
+    from wsi_lpd.slide.image_reader import is_plain_tiff
+
+    return is_plain_tiff(location)
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise SlideError(
+            f"{path}: is a folder, expected a slide file (of a DICOM series give one .dcm, of MIRAX the .mrxs)"
+        )
+    if not path.exists():
+        raise SlideError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise SlideError(f"{path}: is empty")
+
+
+def _start_of(location: str) -> bytes:
+    with Path(location).open("rb") as stream:
+        return stream.read(4)

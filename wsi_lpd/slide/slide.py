@@ -1,0 +1,176 @@
+"""The slide: what is known of it, and its pixels at any scale."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType, TracebackType
+from typing import Any, BinaryIO, cast
+
+from wsi_lpd.errors import SlideError
+from wsi_lpd.slide.choose import is_remote, location_of, make_reader
+from wsi_lpd.slide.privacy import safe_associated, safe_properties
+from wsi_lpd.slide.reader import Level, SlideReader
+from wsi_lpd.slide.resample import read_area
+from wsi_lpd.slide.resolution import missing_mpp_message, objective_power, resolve_mpp
+from wsi_lpd.types import Box, Size, UInt8Array
+
+_HASHED_BYTES = 2**20
+
+
+def open_slide(path: str | Path, *, mpp: float | None = None, reader: str = "auto") -> Slide:
+    """Opens a whole-slide image, or a plain image.
+
+    Args:
+        path: A file, or a URL that TiffSlide can read (`https://`, `s3://`).
+        mpp: Micrometres per pixel of level 0, where the file's own word is missing or wrong.
+        reader: `openslide`, `tiffslide` or `image` instead of the first that can (`auto`).
+
+    Raises:
+        SlideError: If the file cannot be opened; the message says why, and what may help.
+    """
+    location = location_of(path)
+    chosen, reason = make_reader(location, reader)
+    return Slide(chosen, reason=reason, mpp=mpp)
+
+
+class Slide:
+    """A slide that is open for reading; a context manager.
+
+    It may be pickled, and used after a fork: every process opens the file for itself on the first read. Several
+    threads may read at once.
+
+    Attributes:
+        path: The file (of a remote slide: its URL as a path, good for its name only).
+        location: The file or URL as text.
+        name: File name without its extension: `CMU-1.svs` is `CMU-1`, `core.ome.tiff` is `core`.
+        size_px: Width and height of level 0.
+        reader: Name of the reader: `openslide`, `tiffslide` or `image`.
+        reader_reason: Why it is that one.
+        vendor: The scanner family as the reader names it.
+        levels: The pyramid, finest first.
+        bounds: Where the scanned area lies, in level-0 pixels, when the file states it (MIRAX, Leica, some TIFFs).
+        background: RGB of unscanned areas.
+        objective_power: Magnification of the objective, when stated.
+        associated: Names of associated images; never the label's.
+        properties: What the file states about optics and geometry; nothing that could name a patient or a person.
+        resolution: The micrometres per pixel in use, or None.
+        mpp_candidates: All statements about it that were found, with a verdict each.
+    """
+
+    def __init__(self, reader: SlideReader, *, reason: str, mpp: float | None) -> None:
+        self._reader = reader
+        self.location = reader.location
+        self.path = Path(reader.location)
+        self.name = _stem(reader.location)
+        self.reader = reader.name
+        self.reader_reason = reason
+        self.vendor = reader.vendor
+        self.levels: tuple[Level, ...] = reader.levels
+        self.size_px: Size = reader.levels[0].size_px
+        self.background = reader.background
+        self.bounds = _bounds(reader.properties)
+        self.objective_power = objective_power(reader.properties)
+        self.associated = safe_associated(reader.associated)
+        self.resolution, self.mpp_candidates = resolve_mpp(reader.properties, explicit=mpp, location=self.location)
+        self._properties = safe_properties(reader.properties)
+
+    @property
+    def properties(self) -> Mapping[str, str]:
+        """See the class."""
+        return MappingProxyType(self._properties)
+
+    @property
+    def mpp(self) -> float:
+        """Micrometres per pixel of level 0.
+
+        Raises:
+            SlideError: If nobody states them; the message names `--mpp`.
+        """
+        if self.resolution is None:
+            raise SlideError(missing_mpp_message(self.location, self._properties, self.mpp_candidates))
+        return self.resolution.mpp
+
+    @property
+    def fingerprint(self) -> str:
+        """`sha256:` of the file's size, first and last MiB: tells two slides apart without reading gigabytes.
+
+        Of a format of several files (MIRAX, DICOM series) it is taken of the file that was named.
+        """
+        digest = hashlib.sha256()
+        try:
+            with _binary(self.location) as stream:
+                n_bytes = stream.seek(0, 2)
+                digest.update(str(n_bytes).encode())
+                for start in (0, max(0, n_bytes - _HASHED_BYTES)):
+                    stream.seek(start)
+                    digest.update(stream.read(_HASHED_BYTES))
+        except OSError as err:
+            raise SlideError(f"{self.location}: cannot be read ({err.strerror or err})") from err
+        return f"sha256:{digest.hexdigest()}"
+
+    def read(self, box: Box, size_px: Size) -> UInt8Array:
+        """Pixels of `box` at the scale that makes it `size_px`.
+
+        The nearest finer level is averaged over areas. Unscanned and transparent areas, and those outside the slide,
+        have the background colour. A `size_px` larger than the box magnifies level 0.
+
+        Args:
+            box: Level-0 pixels; may reach past the slide.
+            size_px: Width and height of the result.
+
+        Returns:
+            RGB (size_px.height, size_px.width, 3).
+
+        Raises:
+            SlideError: If the file is damaged there.
+            ValueError: If the box or the size is empty.
+        """
+        if min(box.width, box.height, *size_px) < 1:
+            raise ValueError(f"box {tuple(box)} and size {tuple(size_px)} must be at least one pixel wide and high")
+        return read_area(self._reader, box, size_px)
+
+    def thumbnail(self, max_side_px: int) -> UInt8Array:
+        """The whole slide, its longer side `max_side_px` (or less, where level 0 is smaller)."""
+        longer = max(self.size_px)
+        scale = min(1.0, max_side_px / longer)
+        size = Size(max(1, round(self.size_px.width * scale)), max(1, round(self.size_px.height * scale)))
+        return self.read(Box(0, 0, *self.size_px), size)
+
+    def close(self) -> None:
+        """Gives back this process's file handle; a later read opens the file again."""
+        self._reader.close()
+
+    def __enter__(self) -> Slide:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Slide {self.location} {self.size_px.width}x{self.size_px.height} {self.reader}>"
+
+
+def _stem(location: str) -> str:
+    stem = PurePosixPath(location).stem if is_remote(location) else Path(location).stem
+    return stem[:-4] if stem.lower().endswith(".ome") else stem
+
+
+def _bounds(properties: Mapping[str, str]) -> Box | None:
+    for prefix in ("openslide", "tiffslide"):
+        texts = [properties.get(f"{prefix}.bounds-{part}") for part in ("x", "y", "width", "height")]
+        if all(text is not None and text.lstrip("-").isdigit() for text in texts):
+            return Box(*(int(cast(str, text)) for text in texts))
+    return None
+
+
+def _binary(location: str) -> BinaryIO:
+    if not is_remote(location):
+        return Path(location).open("rb")
+    import fsspec  # type: ignore[import-untyped]  # comes with tiffslide
+
+    opened: Any = fsspec.open(location, "rb").open()
+    return cast(BinaryIO, opened)

@@ -1,0 +1,141 @@
+"""Where there is tissue, decided on a thumbnail: pure array functions.
+
+Stain takes light away by colour: haematoxylin and eosin let the least through in green, DAB in blue. Shadows, dust,
+black borders and black ink take all colours alike. So tissue is where the optical density *differs* between channels
+(called chroma here), measured against the glass of the same slide, and where it does not differ in the way of coloured
+ink.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+
+from wsi_lpd.config import TissueConfig
+from wsi_lpd.types import BoolArray, Float32Array, UInt8Array
+
+_NO_MPP_SIDE_UM: Final = 20_000.0
+"""Without a resolution the thumbnail is taken to show a section of 2 cm: areas in um2 then keep their sense."""
+
+
+@dataclass(frozen=True)
+class _Preset:
+    """Thresholds in optical density (natural logarithm of glass / pixel)."""
+
+    least_chroma: float
+    most_chroma: float
+    grey_density: float | None
+    close_um: float
+    hole_factor: float
+
+
+_PRESETS: Final = {
+    # Chroma 0.04 is an eosin that takes 4 % of the light: JPEG noise on glass, smoothed over 16 um, stays below 0.02.
+    "default": _Preset(least_chroma=0.04, most_chroma=0.10, grey_density=None, close_um=40.0, hole_factor=1.0),
+    # Fat is thin membranes around drops of about 100 um: they are bridged, and holes of that size are filled.
+    "pale": _Preset(least_chroma=0.025, most_chroma=0.04, grey_density=None, close_um=120.0, hole_factor=8.0),
+    "dark": _Preset(least_chroma=0.04, most_chroma=0.10, grey_density=0.35, close_um=40.0, hole_factor=1.0),
+}
+
+
+def tissue_from_thumbnail(rgb: UInt8Array, *, mpp: float | None, config: TissueConfig) -> BoolArray:
+    """Where the thumbnail shows stained tissue.
+
+    Args:
+        rgb: The slide at about `config.mpp`, (H, W, 3).
+        mpp: Micrometres per pixel of the thumbnail; None where nobody knows.
+        config: Preset and areas; its `mask` is not looked at here.
+
+    Returns:
+        (H, W), True on tissue; all False on a blank slide.
+    """
+    if config.preset == "everything":
+        return np.ones(rgb.shape[:2], bool)
+    preset = _PRESETS[config.preset]
+    scale = _NO_MPP_SIDE_UM / max(rgb.shape[:2]) if mpp is None else mpp
+    density = _optical_density(cv2.GaussianBlur(rgb, (0, 0), max(0.5, 8.0 / scale)), glass_colour(rgb))
+    stained = _is_stained(density, preset) & ~_is_ink(density) & ~_is_black(rgb)
+    closed = _closed(stained, preset.close_um / scale)
+    pixel_um2 = scale * scale
+    filled = _without_small(~closed, config.max_hole_um2 * preset.hole_factor / pixel_um2)
+    return _without_small(~filled, config.min_area_um2 / pixel_um2)
+
+
+def looks_like_fluorescence(rgb: UInt8Array) -> bool:
+    """Whether the thumbnail is bright on dark: most of it dark, no glass, and little of medium brightness.
+
+    A bright-field slide whose unscanned area was filled with black still has glass or a body of stained tissue.
+    """
+    luminance = rgb.max(axis=2)
+    glass = ((luminance > 170) & (luminance - rgb.min(axis=2) < 30)).mean()
+    return bool((luminance < 60).mean() > 0.6 and glass < 0.01 and (rgb.min(axis=2) > 60).mean() < 0.05)
+
+
+def glass_colour(rgb: UInt8Array) -> Float32Array:
+    """RGB of the empty glass: the commonest bright, nearly grey, flat colour; white where there is none.
+
+    Pure white is what scanners fill unscanned areas with, so it counts only where nothing else is bright.
+    """
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    flat = cv2.absdiff(grey, cv2.blur(grey, (5, 5))) <= 2
+    colourless = rgb.max(axis=2).astype(np.int16) - rgb.min(axis=2) <= 16
+    candidates = flat & colourless & (grey > 190) & (grey < 254)
+    if candidates.mean() < 0.005:
+        return np.full(3, 250.0, np.float32)
+    counts = np.bincount(grey[candidates], minlength=256)
+    mode = int(np.argmax(np.convolve(counts, np.ones(5), "same")))
+    near = candidates & (np.abs(grey.astype(np.int16) - mode) <= 3)
+    return np.median(rgb[near], axis=0).astype(np.float32)
+
+
+def _optical_density(rgb: UInt8Array, glass: Float32Array) -> Float32Array:
+    """-ln of the transmitted share of light, per channel, at least 0; (H, W, 3)."""
+    transmitted = np.maximum(rgb.astype(np.float32), 1.0) / glass
+    return np.maximum(-np.log(transmitted), 0.0, dtype=np.float32)
+
+
+def _is_stained(density: Float32Array, preset: _Preset) -> BoolArray:
+    chroma = density.max(axis=2) - density.min(axis=2)
+    if np.quantile(chroma, 0.999) < 0.02:  # a grey scan has no chroma anywhere: darkness is all there is to go by
+        chroma = density.mean(axis=2)
+    levels = np.clip(chroma * 400, 0, 255).astype(np.uint8)
+    otsu = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0] / 400
+    stained: BoolArray = chroma > np.clip(otsu, preset.least_chroma, preset.most_chroma)
+    return stained if preset.grey_density is None else stained | (density.mean(axis=2) > preset.grey_density)
+
+
+def _is_ink(density: Float32Array) -> BoolArray:
+    """Felt pens: green and blue ink stop red light most, red ink lets red through and stops blue as green."""
+    red, green, blue = density[..., 0], density[..., 1], density[..., 2]
+    cold = (red > 1.15 * green) & (red > 0.15)
+    warm = (green > 0.5) & (blue > 0.75 * green) & (red < 0.2 * green)
+    return cold | warm
+
+
+def _is_black(rgb: UInt8Array) -> BoolArray:
+    """Black borders, and ink so dark that no colour is left of it."""
+    black: BoolArray = rgb.max(axis=2) < 40
+    return black
+
+
+def _closed(mask: BoolArray, diameter_px: float) -> BoolArray:
+    """Morphological closing by a disc: bridges gaps up to its diameter."""
+    size = 2 * round(diameter_px / 2) + 1
+    if size < 3:
+        return mask
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    padded = cv2.copyMakeBorder(mask.astype(np.uint8), size, size, size, size, cv2.BORDER_REPLICATE)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc)[size:-size, size:-size]
+    return closed.astype(bool)
+
+
+def _without_small(mask: BoolArray, least_px: float) -> BoolArray:
+    """The mask without connected pieces of fewer pixels than `least_px`."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    keep = stats[:, cv2.CC_STAT_AREA] >= least_px
+    keep[0] = False
+    kept: BoolArray = keep[labels]
+    return kept
