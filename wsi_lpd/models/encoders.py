@@ -19,6 +19,8 @@ from timm.models.pvt_v2 import PyramidVisionTransformerV2
 from torch import Tensor, nn
 
 from wsi_lpd.errors import ModelError
+from wsi_lpd.models import mit as _mit  # noqa: F401  registers mit_b0 ... mit_b5 with timm
+from wsi_lpd.models.weights import Weights, load_weights
 
 
 class Encoder(nn.Module):
@@ -42,6 +44,7 @@ class Encoder(nn.Module):
         *,
         name: str,
         scales: Sequence[int],
+        weights: Weights,
         multiple_px: int,
         fixed_size_px: tuple[int, int] | None,
     ) -> None:
@@ -52,10 +55,10 @@ class Encoder(nn.Module):
         self.scales = tuple(scales)
         self.channels = tuple(int(info[scale]["num_chs"]) for scale in scales)
         self.reductions = tuple(int(info[scale]["reduction"]) for scale in scales)
-        self.mean = _three(config.get("mean"), IMAGENET_DEFAULT_MEAN)
-        self.std = _three(config.get("std"), IMAGENET_DEFAULT_STD)
-        self.licence: str | None = None
-        self.weights = "random"
+        self.mean = _three(weights.mean, config.get("mean"), IMAGENET_DEFAULT_MEAN)
+        self.std = _three(weights.std, config.get("std"), IMAGENET_DEFAULT_STD)
+        self.licence = weights.licence
+        self.weights = weights.provenance
         self.fixed_size_px = fixed_size_px
         self._multiple_px = multiple_px
         self._stages = sorted(set(scales))
@@ -104,24 +107,26 @@ def build_encoder(name: str, *, weights: str = "none", last_stride: int = 16, sc
     """Builds an encoder by its timm name.
 
     Args:
-        name: A timm model name, also with a tag (`resnet50.a1_in1k`).
-        weights: `none` draws them from torch's generator.
+        name: A timm model name, also with a tag (`resnet50.a1_in1k`), or mit_b0 ... mit_b5.
+        weights: `none` draws them from torch's generator and touches neither network nor disk; everything else is
+            explained at `load_weights`.
         last_stride: 16 halves the down-sampling of the last stage where the architecture allows it without new
             parameters: PVT-v2 and MiT (the last patch embedding gets stride 1) and the convolutional networks that
             timm can dilate (`output_stride`). Others keep 32; `Encoder.reductions` says what came of it.
         scales: Stages to return, counted from 0.
 
     Raises:
-        ModelError: If the name or a scale does not exist.
+        ModelError: If the name or a scale does not exist, or the weights cannot be had or do not fit.
     """
     _check_name(name)
     body, fixed_size_px = _create(name, last_stride=last_stride)
     _check_scales(name, body, scales)
     # Taken before the last stride goes: the key-value reduction of PVT-v2 and MiT needs whole 32 px blocks.
     multiple_px = math.lcm(*(int(body.feature_info[i]["reduction"]) for i in range(len(body.feature_info))))
+    loaded = Weights("random") if weights == "none" else load_weights(body, weights, name=name)
     if last_stride < 32 and isinstance(body, PyramidVisionTransformerV2):
         _unstride_last_stage(body)
-    return Encoder(body, name=name, scales=scales, multiple_px=multiple_px, fixed_size_px=fixed_size_px)
+    return Encoder(body, name=name, scales=scales, weights=loaded, multiple_px=multiple_px, fixed_size_px=fixed_size_px)
 
 
 def _check_name(name: str) -> None:
@@ -130,7 +135,7 @@ def _check_name(name: str) -> None:
     known = timm.list_models()
     close = difflib.get_close_matches(name, known, n=5) or ["pvt_v2_b0", "resnet50", "convnext_tiny"]
     raise ModelError(
-        f"model.encoder: timm has no model {name!r}; names like it: {', '.join(close)}. "
+        f"model.encoder: timm has no model {name!r}; did you mean {', '.join(close)}? "
         "`python -c 'import timm; print(timm.list_models())'` prints all."
     )
 
@@ -176,6 +181,6 @@ def _unstride_last_stage(body: Any) -> None:
     body.feature_info[-1]["reduction"] = body.feature_info[-2]["reduction"]
 
 
-def _three(values: Sequence[float] | None, default: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = default if values is None else values
+def _three(*choices: Sequence[float] | None) -> tuple[float, float, float]:
+    red, green, blue = next(values for values in choices if values is not None)
     return float(red), float(green), float(blue)
