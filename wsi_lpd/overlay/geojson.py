@@ -1,0 +1,269 @@
+"""Writing regions as GeoJSON that QuPath takes: checked, streamed, one feature per line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import math
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import shapely
+
+from wsi_lpd.classes import TissueClass
+from wsi_lpd.errors import OverlayError
+from wsi_lpd.files import replacing
+from wsi_lpd.overlay.check import PRECISION_PX, class_name_problems, geometry_problems
+from wsi_lpd.overlay.trace import Polygons, Regions
+from wsi_lpd.types import AnyArray
+
+logger = logging.getLogger(__name__)
+
+_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/wsi-lpd/wsi-lpd/overlay")
+_FEATURES_AT_ONCE: Final = 2048
+_DECIMALS: Final = 2
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One QuPath annotation.
+
+    Attributes:
+        geometry: Shapely Polygon or MultiPolygon in level-0 pixels of the overlay.
+        tissue_class: Its class with the colour.
+        measurements: Numbers shown in QuPath's table; those that are not finite are left out.
+        metadata: Texts kept with the object.
+        locked: Not to be edited by hand in QuPath.
+    """
+
+    geometry: Any
+    tissue_class: TissueClass
+    measurements: Mapping[str, float] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    locked: bool = False
+
+
+def region_features(
+    regions: Regions,
+    classes: Sequence[TissueClass],
+    *,
+    measurements: Sequence[Mapping[str, float]] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    locked: bool = False,
+) -> list[Feature]:
+    """Makes one feature per region.
+
+    Args:
+        regions: Polygons in level-0 pixels (`frame.to_level0`); merged ones give one feature per class.
+        classes: `classes[i]` has the label i + 1.
+        measurements: Of each region, as from `measure_regions`.
+        metadata: Texts put on every feature; keep it short, a file can hold many features.
+        locked: As in `Feature`.
+    """
+    numbers = [{}] * len(regions) if measurements is None else measurements
+    texts = {} if metadata is None else metadata
+    return [
+        Feature(polygon, classes[int(label) - 1], values, texts, locked)
+        for polygon, label, values in zip(regions.polygons, regions.labels, numbers, strict=True)
+    ]
+
+
+def write_overlay(
+    path: Path, features: Iterable[Feature], *, slide: str = "", metadata: Mapping[str, str] | None = None
+) -> int:
+    """Writes a FeatureCollection, `.geojson` or `.geojson.gz`; `path` is replaced only when all of it is good.
+
+    Every geometry is checked by QuPath's rules. One that fails is repaired, and the log says so; one of which
+    nothing is left is dropped, and the log says that too.
+
+    Args:
+        path: The file; its folder is made.
+        features: Any iterable; it is consumed in batches, so a generator never lies in memory as a whole.
+        slide: Name or fingerprint of the slide. Ids are made from it, the class and the outline: the same result
+            gets the same ids again.
+        metadata: Provenance, kept as `metadata` of the collection (QuPath passes over it, `load_overlay` reads it).
+
+    Returns:
+        How many features were written.
+
+    Raises:
+        OverlayError: If the file name is not one that QuPath reads, a class name is not one it takes, or a geometry
+            cannot be repaired.
+    """
+    if not path.name.lower().endswith((".geojson", ".geojson.gz")):
+        raise OverlayError(f"{path}: QuPath reads an overlay only as .geojson or .geojson.gz; rename the output")
+    n_written = 0
+    ids: set[str] = set()
+    with replacing(path) as temporary, _opened(temporary) as stream:
+        stream.write(b'{"type":"FeatureCollection",' + _metadata_text(metadata) + b'"features":[')
+        for batch in _batches(features):
+            for line in _lines(batch, slide, ids):
+                stream.write(b",\n" if n_written else b"\n")
+                stream.write(line)
+                n_written += 1
+        stream.write(b"\n]}\n")
+    return n_written
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    with path.open("wb") as raw:
+        if path.name.lower().endswith(".gz"):
+            # No name and no time in the header: the same overlay gives the same bytes.
+            with gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as packed:
+                yield packed  # type: ignore[misc]
+        else:
+            yield raw
+
+
+def _metadata_text(metadata: Mapping[str, str] | None) -> bytes:
+    if not metadata:
+        return b""
+    return b'"metadata":' + _json({str(key): str(value) for key, value in metadata.items()}) + b","
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _batches(features: Iterable[Feature]) -> Iterator[list[Feature]]:
+    iterator = iter(features)
+    while batch := list(islice(iterator, _FEATURES_AT_ONCE)):
+        yield batch
+
+
+def _lines(batch: list[Feature], slide: str, ids: set[str]) -> Iterator[bytes]:
+    checked = _checked(batch)
+    geometries = np.array([feature.geometry for feature in checked], dtype=object)
+    for feature, outline in zip(checked, geometry_texts(geometries), strict=True):
+        identity = _identity(slide, feature.tissue_class.name, outline, ids)
+        yield (
+            b'{"type":"Feature","id":"' + identity.encode() + b'","geometry":' + outline
+            + b',"properties":' + _json(_properties(feature)) + b"}"
+        )  # fmt: skip
+
+
+def _identity(slide: str, class_name: str, outline: bytes, ids: set[str]) -> str:
+    name = f"{slide}\n{class_name}\n{outline.decode()}"
+    identity = str(uuid.uuid5(_NAMESPACE, name))
+    copy = 1
+    while identity in ids:  # the same outline and class twice: QuPath wants an id of its own for each
+        copy += 1
+        identity = str(uuid.uuid5(_NAMESPACE, f"{name}\n{copy}"))
+    ids.add(identity)
+    return identity
+
+
+def _properties(feature: Feature) -> dict[str, Any]:
+    name, color = feature.tissue_class
+    if problems := class_name_problems(name):
+        raise OverlayError(f"class {problems[0]}; rename the class")
+    properties: dict[str, Any] = {
+        "objectType": "annotation",
+        "name": name,
+        "classification": {"name": name, "color": [int(value) for value in color]},
+    }
+    if feature.locked:
+        properties["isLocked"] = True
+    numbers = {key: float(value) for key, value in feature.measurements.items() if math.isfinite(value)}
+    if numbers:
+        properties["measurements"] = numbers
+    if feature.metadata:
+        properties["metadata"] = {str(key): str(value) for key, value in feature.metadata.items()}
+    return properties
+
+
+def _checked(batch: list[Feature]) -> list[Feature]:
+    """The features with geometries that QuPath takes, rounded to two decimals; what was repaired is logged."""
+    geometries = np.array([feature.geometry for feature in batch], dtype=object)
+    rounded = shapely.transform(geometries, lambda xy: np.round(xy, _DECIMALS))
+    good = []
+    for feature, geometry, problem in zip(batch, rounded, geometry_problems(rounded), strict=True):
+        kept = geometry if problem is None else _repaired(geometry, feature.tissue_class.name, problem)
+        if kept is not None:
+            good.append(replace(feature, geometry=kept))
+    return good
+
+
+def _repaired(geometry: Any, class_name: str, problem: str) -> Any:
+    """A valid geometry near `geometry`, or None if nothing of it is left."""
+    left, top = geometry.bounds[:2] if not geometry.is_empty else (math.nan, math.nan)
+    where = f"region of {class_name} at ({left:.0f}, {top:.0f}), area {geometry.area:.6g} px"
+    advice = "please report this with the label map"
+    try:
+        mended = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
+        mended = shapely.set_precision(mended, PRECISION_PX)
+    except shapely.errors.GEOSException as err:
+        raise OverlayError(f"{where}: {problem}; it cannot be repaired ({err}); {advice}") from err
+    parts = [part for part in shapely.get_parts(mended) if part.geom_type == "Polygon" and part.area > 0]
+    if not parts:
+        logger.warning("%s: %s; nothing of it is left, so it is not in the overlay", where, problem)
+        return None
+    mended = shapely.transform(shapely.MultiPolygon(parts), lambda xy: np.round(xy, _DECIMALS))
+    if (still := geometry_problems([mended])[0]) is not None:
+        raise OverlayError(f"{where}: {problem}; repaired, it still {still}; {advice}")
+    logger.warning("%s: %s; repaired, area is now %.6g px", where, problem, mended.area)
+    return mended
+
+
+def geometry_texts(geometries: Polygons) -> list[bytes]:
+    """GeoJSON geometry objects of Polygons and MultiPolygons; a MultiPolygon of one part is written as Polygon."""
+    parts, part_owner = shapely.get_parts(geometries, return_index=True)
+    rings, ring_part = shapely.get_rings(parts, return_index=True)
+    xy, ring_of = shapely.get_coordinates(rings, return_index=True)
+    is_last = np.append(ring_of[1:] != ring_of[:-1], True)[: len(ring_of)]
+    ring_texts = _position_text(xy, is_last).split(b"\n")[:-1]
+    part_texts = [b"[[" + b"],[".join(group) + b"]]" for group in _grouped(ring_texts, ring_part, len(parts))]
+    return [
+        b'{"type":"Polygon","coordinates":' + group[0] + b"}"
+        if len(group) == 1
+        else b'{"type":"MultiPolygon","coordinates":[' + b",".join(group) + b"]}"
+        for group in _grouped(part_texts, part_owner, len(geometries))
+    ]
+
+
+def _grouped(texts: list[bytes], owner: AnyArray, n_owners: int) -> Iterator[list[bytes]]:
+    ends = np.cumsum(np.bincount(owner, minlength=n_owners)).tolist()
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        yield texts[start:end]
+
+
+def _position_text(xy: AnyArray, is_last: AnyArray) -> bytes:
+    """`[x,y],[x,y]...` of all rings, one ring per line.
+
+    All positions are set at once in a table of fixed-width characters whose unused cells are zero bytes; dropping
+    those is several times faster than formatting number by number.
+    """
+    decimals = 0 if (xy == np.rint(xy)).all() else _DECIMALS
+    table = [_constant(len(xy), "["), *_characters(xy[:, 0], decimals), _constant(len(xy), ",")]
+    table += [*_characters(xy[:, 1], decimals), _constant(len(xy), "]")]
+    table += [np.where(is_last, ord("\n"), ord(",")).astype(np.uint8)]
+    return np.stack(table, axis=1).tobytes().translate(None, b"\0")
+
+
+def _constant(n: int, character: str) -> AnyArray:
+    return np.full(n, ord(character), dtype=np.uint8)
+
+
+def _characters(values: AnyArray, decimals: int) -> list[AnyArray]:
+    """Character columns of decimal numbers: sign, digits, point."""
+    scaled = np.rint(values * 10**decimals).astype(np.int64)
+    rest = np.abs(scaled)
+    columns = []
+    for place in range(len(str(int(rest.max(initial=0)))) + 1):
+        digit = (rest % 10 + ord("0")).astype(np.uint8)
+        if place > decimals:
+            digit[rest == 0] = 0  # no leading zeros
+        if decimals and place == decimals:
+            columns.append(_constant(len(values), "."))
+        columns.append(digit)
+        rest = rest // 10
+    columns.append(np.where(scaled < 0, ord("-"), 0).astype(np.uint8))
+    return columns[::-1]
