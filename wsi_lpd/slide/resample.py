@@ -49,8 +49,8 @@ def resize(image: UInt8Array, size_px: Size) -> UInt8Array:
     if (width, height) == size_px:
         return image
     shrinks = width >= size_px.width and height >= size_px.height
-    resized: UInt8Array = cv2.resize(image, size_px, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return resized
+    resized = cv2.resize(image, size_px, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resized.astype(np.uint8, copy=False)  # it is uint8 already; OpenCV's stubs do not say so
 
 
 def _blocks(start_px: int, length_px: int, out_px: int, scale: float) -> Iterator[tuple[slice, slice]]:

@@ -15,7 +15,14 @@ import cv2
 import numpy as np
 
 from wsi_lpd.config import TissueConfig
+from wsi_lpd.slide.ink import find_ink, optical_density
 from wsi_lpd.types import BoolArray, Float32Array, UInt8Array
+
+_INK_HALO_UM: Final = 20.0
+"""Ink fades out over about this distance, into colours that tissue has as well."""
+
+_BLACK: Final = 20
+"""Borders that scanners fill with black reach this grey value after JPEG and smoothing."""
 
 _NO_MPP_SIDE_UM: Final = 20_000.0
 """Without a resolution the thumbnail is taken to show a section of 2 cm: areas in um2 then keep their sense."""
@@ -28,16 +35,23 @@ class _Preset:
     least_chroma: float
     most_chroma: float
     grey_density: float | None
+    black_ink: bool
     close_um: float
     hole_factor: float
 
 
 _PRESETS: Final = {
     # Chroma 0.04 is an eosin that takes 4 % of the light: JPEG noise on glass, smoothed over 16 um, stays below 0.02.
-    "default": _Preset(least_chroma=0.04, most_chroma=0.10, grey_density=None, close_um=40.0, hole_factor=1.0),
+    "default": _Preset(
+        least_chroma=0.04, most_chroma=0.10, grey_density=None, black_ink=True, close_um=40.0, hole_factor=1.0
+    ),
     # Fat is thin membranes around drops of about 100 um: they are bridged, and holes of that size are filled.
-    "pale": _Preset(least_chroma=0.025, most_chroma=0.04, grey_density=None, close_um=120.0, hole_factor=8.0),
-    "dark": _Preset(least_chroma=0.04, most_chroma=0.10, grey_density=0.35, close_um=40.0, hole_factor=1.0),
+    "pale": _Preset(
+        least_chroma=0.025, most_chroma=0.04, grey_density=None, black_ink=True, close_um=120.0, hole_factor=8.0
+    ),
+    "dark": _Preset(
+        least_chroma=0.04, most_chroma=0.10, grey_density=0.35, black_ink=False, close_um=40.0, hole_factor=1.0
+    ),
 }
 
 
@@ -55,13 +69,14 @@ def tissue_from_thumbnail(rgb: UInt8Array, *, mpp: float | None, config: TissueC
     if config.preset == "everything":
         return np.ones(rgb.shape[:2], bool)
     preset = _PRESETS[config.preset]
-    scale = _NO_MPP_SIDE_UM / max(rgb.shape[:2]) if mpp is None else mpp
-    density = _optical_density(cv2.GaussianBlur(rgb, (0, 0), max(0.5, 8.0 / scale)), glass_colour(rgb))
-    stained = _is_stained(density, preset) & ~_is_ink(density) & ~_is_black(rgb)
-    closed = _closed(stained, preset.close_um / scale)
-    pixel_um2 = scale * scale
-    filled = _without_small(~closed, config.max_hole_um2 * preset.hole_factor / pixel_um2)
-    return _without_small(~filled, config.min_area_um2 / pixel_um2)
+    um_per_px = _NO_MPP_SIDE_UM / max(rgb.shape[:2]) if mpp is None else mpp
+    smooth = cv2.GaussianBlur(rgb, (0, 0), max(0.5, 8.0 / um_per_px)).astype(np.uint8, copy=False)
+    density = optical_density(smooth, glass_colour(rgb))
+    ink = find_ink(density, black=preset.black_ink, halo_px=_INK_HALO_UM / um_per_px)
+    stained = _is_stained(density, preset) & ~ink & (smooth.max(axis=2) > _BLACK)
+    closed = _closed(stained, preset.close_um / um_per_px) & ~ink
+    filled = ~_without_small(~closed, config.max_hole_um2 * preset.hole_factor / um_per_px**2)
+    return _without_small(filled, config.min_area_um2 / um_per_px**2)
 
 
 def looks_like_fluorescence(rgb: UInt8Array) -> bool:
@@ -88,13 +103,8 @@ def glass_colour(rgb: UInt8Array) -> Float32Array:
     counts = np.bincount(grey[candidates], minlength=256)
     mode = int(np.argmax(np.convolve(counts, np.ones(5), "same")))
     near = candidates & (np.abs(grey.astype(np.int16) - mode) <= 3)
-    return np.median(rgb[near], axis=0).astype(np.float32)
-
-
-def _optical_density(rgb: UInt8Array, glass: Float32Array) -> Float32Array:
-    """-ln of the transmitted share of light, per channel, at least 0; (H, W, 3)."""
-    transmitted = np.maximum(rgb.astype(np.float32), 1.0) / glass
-    return np.maximum(-np.log(transmitted), 0.0, dtype=np.float32)
+    glass: Float32Array = np.median(rgb[near], axis=0).astype(np.float32)
+    return glass
 
 
 def _is_stained(density: Float32Array, preset: _Preset) -> BoolArray:
@@ -105,20 +115,6 @@ def _is_stained(density: Float32Array, preset: _Preset) -> BoolArray:
     otsu = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0] / 400
     stained: BoolArray = chroma > np.clip(otsu, preset.least_chroma, preset.most_chroma)
     return stained if preset.grey_density is None else stained | (density.mean(axis=2) > preset.grey_density)
-
-
-def _is_ink(density: Float32Array) -> BoolArray:
-    """Felt pens: green and blue ink stop red light most, red ink lets red through and stops blue as green."""
-    red, green, blue = density[..., 0], density[..., 1], density[..., 2]
-    cold = (red > 1.15 * green) & (red > 0.15)
-    warm = (green > 0.5) & (blue > 0.75 * green) & (red < 0.2 * green)
-    return cold | warm
-
-
-def _is_black(rgb: UInt8Array) -> BoolArray:
-    """Black borders, and ink so dark that no colour is left of it."""
-    black: BoolArray = rgb.max(axis=2) < 40
-    return black
 
 
 def _closed(mask: BoolArray, diameter_px: float) -> BoolArray:

@@ -17,7 +17,7 @@ from wsi_lpd.types import AnyArray, BoolArray, Box, Float32Array, Int64Array, Si
 
 Float64Array = NDArray[np.float64]
 
-_NO_MPP_SIDE_PX = 2048
+_NO_MPP_SIDE_PX = 1024
 """Longer side of the thumbnail of a slide whose resolution nobody knows."""
 
 _LARGEST_SIDE_PX = 8192

@@ -1,0 +1,54 @@
+"""Felt-pen marks on slides, told from stain by the balance of the colours they absorb."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from wsi_lpd.types import BoolArray, Float32Array, UInt8Array
+
+
+def optical_density(rgb: UInt8Array, glass: Float32Array) -> Float32Array:
+    """-ln of the share of light that passes, compared with the glass; at least 0, (H, W, 3)."""
+    passed = np.maximum(rgb.astype(np.float32), 1.0) / glass
+    return np.maximum(-np.log(passed), np.float32(0))
+
+
+def find_ink(density: Float32Array, *, black: bool, halo_px: float) -> BoolArray:
+    """Where there is pen ink: a core that no stain looks like, and what is attached to it and looks alike.
+
+    Measured on real slides, as densities in red and blue over that in green: haematoxylin 0.5 and 0.55, eosin 0.2 and
+    0.6, blood 0.3 and 0.65; red ink below 0.2 and about 0.8; green and blue ink above 1.3 in red. Black ink takes all
+    colours nearly alike. Faint ink and some stains overlap (orange eosin, brown DAB, blue mucin), so ink is only
+    looked for around cores that are both of its colour and too dense for a stain at this scale.
+
+    Args:
+        density: Optical density, (H, W, 3).
+        black: Look for black ink too; thick or very dark tissue resembles it.
+        halo_px: The mark is widened by this, since ink fades out.
+    """
+    red, green, blue = density[..., 0], density[..., 1], density[..., 2]
+    cold = _grown(core=(red > 1.3 * green) & (red > 0.6), rim=(red > 1.1 * green) & (red > 0.1))
+    is_red = (blue > 0.72 * green) & (blue < 1.3 * green)
+    warm = _grown(
+        core=is_red & (blue > 0.76 * green) & (red < 0.22 * green) & (green > 1.2),
+        rim=is_red & ((red < 0.3 * green) | (green > 0.8)) & (green > 0.08),
+    )
+    ink = cold | warm
+    if black:
+        mean, highest = density.mean(axis=2), density.max(axis=2)
+        chroma = highest - density.min(axis=2)
+        ink |= _grown(core=(mean > 1.6) & (chroma < 0.42 * highest), rim=(mean > 0.9) & (chroma < 0.5 * highest))
+    size = 2 * round(halo_px) + 1
+    widened = cv2.dilate(ink.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    marked: BoolArray = widened > 0
+    return marked
+
+
+def _grown(*, core: BoolArray, rim: BoolArray) -> BoolArray:
+    """The connected pieces of `core` and `rim` together that hold a pixel of `core`."""
+    n_pieces, labels = cv2.connectedComponents((core | rim).astype(np.uint8), connectivity=8)
+    holds_core = np.zeros(n_pieces, bool)
+    holds_core[labels[core]] = True
+    grown: BoolArray = holds_core[labels]
+    return grown
