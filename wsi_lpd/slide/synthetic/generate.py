@@ -1,0 +1,135 @@
+"""The one entry: a slide with its truth from a seed."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from wsi_lpd.classes import qupath_classes
+from wsi_lpd.errors import SlideError
+from wsi_lpd.files import replacing
+from wsi_lpd.progress import SILENT, Progress
+from wsi_lpd.types import AnyArray, Size
+
+from .painter import BLOCK_PX, Painter
+from .textures import SYNTHETIC_CLASSES
+from .writer import EncodedBlock, SlideWriter, blocks_in_order, encode_block
+
+GENERATOR_VERSION: Final = 1
+"""Counts up whenever the same seed gives other pixels."""
+
+TRUTH_DOWNSAMPLE: Final = 8
+MIN_SIDE_PX: Final = 256
+MIN_MPP: Final = 0.1
+MAX_MPP: Final = 2.0
+
+
+@dataclass(frozen=True)
+class SyntheticSlide:
+    """A generated slide and where its truth lies."""
+
+    path: Path
+    truth_image: Path
+    """uint8 label image: 0 glass, class i of `SYNTHETIC_CLASSES` is i + 1."""
+    truth_geojson: Path | None
+    """The same as polygons for QuPath; None if it was not asked for."""
+    size_px: Size
+    mpp: float
+    seed: int
+    truth_downsample: int
+    """Level-0 pixels per pixel of the truth image, which shows the class of the pixel in the middle of each square."""
+
+
+def write_synthetic_slide(
+    path: Path,
+    *,
+    size_px: Size,
+    seed: int,
+    mpp: float = 0.25,
+    pen_marks: bool = False,
+    truth_downsample: int = TRUTH_DOWNSAMPLE,
+    threads: int | None = None,
+    progress: Progress = SILENT,
+) -> SyntheticSlide:
+    """Paints an H&E-like slide and writes `<stem>.svs`, `<stem>.truth.tif` and `<stem>.truth.geojson`.
+
+    The pixels depend on `size_px`, `seed`, `mpp` and `pen_marks` only.
+
+    Args:
+        path: The slide; its truth is written beside it.
+        size_px: Of level 0.
+        seed: Of everything: another seed is another patient, stain and scanner day.
+        mpp: Micrometres per pixel of level 0.
+        pen_marks: Draw felt-pen marks over tissue and glass.
+        truth_downsample: Level-0 pixels per truth pixel: 1, 2, 4 ... 64.
+        threads: Worker threads; none = one per core.
+        progress: Told of every block of 1024 x 1024 pixels.
+
+    Raises:
+        SlideError: If a parameter is out of range.
+    """
+    _check(path, size_px, seed, mpp, truth_downsample)
+    n_threads = len(os.sched_getaffinity(0)) if threads is None else threads
+    truth_image = truth_path(path, ".tif")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The slide takes its name last: where it exists, its truth does too.
+    with replacing(path) as slide_tmp, replacing(truth_image) as truth_tmp, ThreadPoolExecutor(n_threads) as pool:
+        writer = SlideWriter(size_px, path.parent)
+        painter = Painter(size_px, mpp=mpp, seed=seed, pen_marks=pen_marks, pool=pool)
+
+        def make(column: int, row: int) -> EncodedBlock:
+            return encode_block(painter.block(column, row), truth_downsample)
+
+        n_blocks = -(-size_px.width // BLOCK_PX) * -(-size_px.height // BLOCK_PX)
+        with progress.stage(path.name, n_blocks, "block") as advance:
+            blocks = blocks_in_order(size_px, make, pool, 2 * n_threads + 2, advance)
+            writer.write_slide(slide_tmp, blocks, describe(size_px, seed, mpp, pen_marks, truth_downsample), mpp)
+        writer.write_truth(truth_tmp, mpp, truth_downsample, _palette(), _TRUTH_DESCRIPTION)
+    return SyntheticSlide(path, truth_image, None, size_px, mpp, seed, truth_downsample)
+
+
+def truth_path(path: Path, suffix: str) -> Path:
+    """Where the truth of a slide lies: `<stem>.truth<suffix>` beside it."""
+    return path.with_name(f"{path.stem}.truth{suffix}")
+
+
+def describe(size_px: Size, seed: int, mpp: float, pen_marks: bool, truth_downsample: int) -> str:
+    """The ImageDescription: Aperio's form, with all that the slide was made from."""
+    return (
+        f"Aperio Image Library v12.0.0 wsi-lpd synthetic slide\r\n{size_px.width}x{size_px.height} "
+        f"(256x256) JPEG/RGB Q=80|AppMag = {round(10 / mpp)}|MPP = {mpp:g}|Synthetic seed = {seed}|"
+        f"Synthetic version = {GENERATOR_VERSION}|Synthetic pen = {int(pen_marks)}|"
+        f"Synthetic truth downsample = {truth_downsample}"
+    )
+
+
+_TRUTH_DESCRIPTION = "wsi-lpd truth: 0 glass, " + ", ".join(
+    f"{i} {name}" for i, name in enumerate(SYNTHETIC_CLASSES, 1)
+)
+
+
+def _palette() -> AnyArray:
+    """TIFF colour map (3, 256): white glass, QuPath's class colours."""
+    colors = np.zeros((3, 256), np.uint16)
+    colors[:, 0] = 65535
+    for value, tissue_class in enumerate(qupath_classes(SYNTHETIC_CLASSES), start=1):
+        colors[:, value] = np.array(tissue_class.color, np.uint16) * 257
+    return colors
+
+
+def _check(path: Path, size_px: Size, seed: int, mpp: float, truth_downsample: int) -> None:
+    if min(size_px) < MIN_SIDE_PX:
+        raise SlideError(
+            f"{path.name}: size {size_px.width}x{size_px.height} px; each side must be >= {MIN_SIDE_PX} px"
+        )
+    if seed < 0:
+        raise SlideError(f"{path.name}: seed {seed}; it must be 0 or more")
+    if not MIN_MPP <= mpp <= MAX_MPP:
+        raise SlideError(f"{path.name}: {mpp:g} um/px; choose {MIN_MPP:g} to {MAX_MPP:g} (0.25 is a 40x scan)")
+    if truth_downsample not in (1, 2, 4, 8, 16, 32, 64):
+        raise SlideError(f"{path.name}: truth downsample {truth_downsample}; choose 1, 2, 4, 8, 16, 32 or 64")

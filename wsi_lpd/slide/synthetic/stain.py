@@ -1,0 +1,46 @@
+"""Haematoxylin and eosin: from stain densities to colours, different on every slide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_lpd.types import Float32Array, UInt8Array
+
+_HAEMATOXYLIN = (0.62, 0.72, 0.31)
+_EOSIN = (0.13, 0.90, 0.41)
+"""Optical densities (R, G, B) of unit density; between the vectors of Ruifrok (2001) and of Macenko (2009)."""
+
+
+@dataclass(frozen=True)
+class Stain:
+    """The look of one slide."""
+
+    haematoxylin: NDArray[np.float64]
+    """Optical density (R, G, B) of unit haematoxylin."""
+    eosin: NDArray[np.float64]
+    white: NDArray[np.float64]
+    """Colour of empty glass (R, G, B), 0 to 255."""
+
+
+def make_stain(seed: int) -> Stain:
+    """Draws the stain of a slide: hue and strength of both dyes, and the colour of the lamp."""
+    rng = np.random.default_rng([seed, 101])
+    haematoxylin = np.array(_HAEMATOXYLIN) * rng.normal(1, (0.09, 0.03, 0.13))
+    eosin = np.array(_EOSIN) * rng.normal(1, (0.25, 0.04, 0.14))
+    return Stain(
+        haematoxylin * np.exp(rng.normal(0, 0.13)),
+        eosin * np.exp(rng.normal(0, 0.14)),
+        np.clip(rng.normal((241, 240, 242), (3, 3, 3)), 230, 250),
+    )
+
+
+def stained(haematoxylin: Float32Array, eosin: Float32Array, stain: Stain) -> UInt8Array:
+    """Beer and Lambert's law: densities (H, W) to RGB (H, W, 3)."""
+    rgb = np.empty((*haematoxylin.shape, 3), np.uint8)
+    for channel in range(3):
+        density = haematoxylin * np.float32(stain.haematoxylin[channel]) + eosin * np.float32(stain.eosin[channel])
+        rgb[..., channel] = np.clip(np.exp(-density) * np.float32(stain.white[channel]) + 0.5, 0, 255)
+    return rgb
