@@ -9,6 +9,7 @@ import typer
 from wsi_lpd import __version__
 
 from ._console import set_up_logging
+from .info import info
 
 app = typer.Typer(
     help="Image-level patch labels in, a whole-slide tissue map that loads in QuPath out.",
@@ -33,6 +34,9 @@ def _root(
     ] = False,
 ) -> None:
     set_up_logging(verbose=verbose)
+
+
+app.command("info")(info)
 
 
 def run() -> None:

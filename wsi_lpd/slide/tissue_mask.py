@@ -24,6 +24,10 @@ _LARGEST_SIDE_PX = 8192
 """No thumbnail is larger, however fine `mpp` is asked: tissue detection shall not need gigabytes."""
 
 
+class NotBrightFieldError(SlideError):
+    """A slide is bright on dark; what is stained cannot be told by the light it takes away."""
+
+
 @dataclass(frozen=True, eq=False)
 class TissueMask:
     """Where a slide has tissue.
@@ -96,7 +100,8 @@ def find_tissue(slide: Slide, config: TissueConfig) -> TissueMask:
     """Where the slide has tissue, by the file `config.mask` or by looking.
 
     Raises:
-        SlideError: If the slide is dark like fluorescence, or the mask file cannot be used.
+        NotBrightFieldError: If the slide is dark like fluorescence.
+        SlideError: If the slide cannot be read, or the mask file cannot be used.
     """
     size = thumbnail_size(slide, config)
     downsample_x, downsample_y = slide.size_px.width / size.width, slide.size_px.height / size.height
@@ -104,8 +109,8 @@ def find_tissue(slide: Slide, config: TissueConfig) -> TissueMask:
         return TissueMask(read_manual_mask(config.mask, slide, size), downsample_x, downsample_y)
     rgb = slide.read(Box(0, 0, *slide.size_px), size)
     if config.preset != "everything" and looks_like_fluorescence(rgb):
-        raise SlideError(
-            f"{slide.location}: is bright on dark, like fluorescence; tissue is looked for in bright-field slides. "
+        raise NotBrightFieldError(
+            f"{slide.location}: is bright on dark, like fluorescence or a label image, not a bright-field slide. "
             "Give a mask (tissue.mask), or take the whole slide (tissue.preset=everything)"
         )
     mpp = None if slide.resolution is None else slide.resolution.mpp * downsample_x

@@ -1,0 +1,135 @@
+"""`wsi-lpd info`: what is known of a slide, and what the other commands would make of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ._console import EXIT_FAILED, each, print_json, user_errors
+
+if TYPE_CHECKING:
+    from wsi_lpd.slide import Slide
+
+
+def info(
+    slides: Annotated[list[str], typer.Argument(metavar="SLIDE...", help="Whole-slide images, plain images or URLs.")],
+    mpp: Annotated[
+        float | None,
+        typer.Option("--mpp", help="Micrometres per pixel, where the file's own word is wrong or missing."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead.")] = False,
+) -> None:
+    """Show what is in SLIDE: size, levels, reader, resolution and where it comes from, tissue."""
+    found: list[dict[str, Any]] = []
+
+    def work(path: str) -> None:
+        facts = _facts(path, mpp)
+        found.append(facts)
+        if not as_json:
+            typer.echo(_text(facts))
+
+    with user_errors():
+        failures = each(list(slides), str, work)
+    if as_json:
+        print_json({"slides": found, "failed": [{"slide": name, "error": message} for name, message in failures]})
+    if failures:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _facts(path: str, mpp: float | None) -> dict[str, Any]:
+    from wsi_lpd.slide import open_slide
+
+    with open_slide(path, mpp=mpp) as slide:
+        resolution = slide.resolution
+        return {
+            "slide": slide.location,
+            "name": slide.name,
+            "width_px": slide.size_px.width,
+            "height_px": slide.size_px.height,
+            "levels": [
+                {"width_px": level.size_px.width, "height_px": level.size_px.height, "downsample": level.downsample}
+                for level in slide.levels
+            ],
+            "vendor": slide.vendor,
+            "reader": slide.reader,
+            "reader_reason": slide.reader_reason,
+            "mpp": None if resolution is None else resolution.mpp,
+            "mpp_source": None if resolution is None else resolution.source,
+            "mpp_candidates": [
+                {"source": c.source, "mpp_x": c.mpp_x, "mpp_y": c.mpp_y, "verdict": c.verdict}
+                for c in slide.mpp_candidates
+            ],
+            "objective_power": slide.objective_power,
+            "bounds": None if slide.bounds is None else list(slide.bounds),
+            "background": list(slide.background),
+            "associated_images": list(slide.associated),
+            "fingerprint": slide.fingerprint,
+            "warnings": [] if resolution is None else list(resolution.warnings),
+            **_tissue(slide),
+        }
+
+
+def _tissue(slide: Slide) -> dict[str, Any]:
+    """The share of tissue; a slide that is not bright-field is told of, not refused: it can be read."""
+    from wsi_lpd.config import TissueConfig
+    from wsi_lpd.slide import NotBrightFieldError, find_tissue
+
+    try:
+        tissue = find_tissue(slide, TissueConfig())
+    except NotBrightFieldError:
+        return {"bright_field": False, "tissue_share": None, "tissue_mm2": None}
+    mm2 = None if slide.resolution is None else tissue.area_px * (slide.resolution.mpp / 1000) ** 2
+    return {"bright_field": True, "tissue_share": tissue.share, "tissue_mm2": mm2}
+
+
+def _text(facts: dict[str, Any]) -> str:
+    lines = [facts["slide"], *(f"  {key:<12}{text}" for key, text in _rows(facts))]
+    return "\n".join([*lines, *(f"  warning     {text}" for text in facts["warnings"])])
+
+
+def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    levels = ", ".join(f"{x['width_px']}x{x['height_px']} (/{x['downsample']:.4g})" for x in facts["levels"])
+    rows = [
+        ("size", f"{facts['width_px']} x {facts['height_px']} px{_extent(facts)}"),
+        ("levels", f"{len(facts['levels'])}: {levels}"),
+        ("vendor", facts["vendor"] or "not stated"),
+        ("reader", f"{facts['reader']} ({facts['reader_reason']})"),
+        ("resolution", _resolution(facts)),
+        *(("", f"{c['source']}: {_both(c)} um/px, {c['verdict']}") for c in facts["mpp_candidates"]),
+        ("objective", "not stated" if facts["objective_power"] is None else f"{facts['objective_power']:g}x"),
+    ]
+    if facts["bounds"] is not None:
+        x, y, width, height = facts["bounds"]
+        rows.append(("bounds", f"{width} x {height} px at {x}, {y} (QuPath shows this part only)"))
+    if facts["associated_images"]:
+        rows.append(("with it", ", ".join(facts["associated_images"])))
+    return [*rows, ("tissue", _tissue_text(facts))]
+
+
+def _extent(facts: dict[str, Any]) -> str:
+    if facts["mpp"] is None:
+        return ""
+    return f" = {facts['width_px'] * facts['mpp'] / 1000:.3g} x {facts['height_px'] * facts['mpp'] / 1000:.3g} mm"
+
+
+def _resolution(facts: dict[str, Any]) -> str:
+    if facts["mpp"] is None:
+        power = facts["objective_power"]
+        hint = "" if power is None else f" (its objective suggests about {10 / power:g})"
+        return f"not known: pass --mpp to tile and segment it{hint}"
+    return f"{facts['mpp']:.5g} um/px, from {facts['mpp_source']}"
+
+
+def _both(candidate: dict[str, Any]) -> str:
+    x, y = f"{candidate['mpp_x']:.5g}", f"{candidate['mpp_y']:.5g}"
+    return x if x == y else f"{x} x {y}"
+
+
+def _tissue_text(facts: dict[str, Any]) -> str:
+    if not facts["bright_field"]:
+        return "not looked for: bright on dark, like fluorescence or a label image, not bright-field"
+    if facts["tissue_share"] == 0:
+        return "none found"
+    area = "" if facts["tissue_mm2"] is None else f", {facts['tissue_mm2']:.3g} mm2"
+    return f"{facts['tissue_share']:.1%} of the slide{area}"
