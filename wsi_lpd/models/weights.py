@@ -23,6 +23,7 @@ from timm.models import clean_state_dict
 from torch import Tensor
 
 from wsi_lpd.errors import ModelError
+from wsi_lpd.models.fit import misfit
 from wsi_lpd.models.hub import hub_file
 
 _logger = logging.getLogger(__name__)
@@ -196,23 +197,13 @@ def _fitted(body: Any, state: Mapping[str, Tensor], *, label: str) -> tuple[dict
     state = _converted(body, state, label=label)
     expected: dict[str, Tensor] = body.state_dict()
     dropped = [key for key in state if key not in expected and _is_head(key, body)]
-    unexpected = [key for key in state if key not in expected and key not in dropped]
+    fitted = {key: value for key, value in state.items() if key not in dropped}
     # Files from before batch norms counted their batches are good without the counter.
-    missing = [
-        k for k in expected if k not in state and not _is_head(k, body) and not k.endswith(".num_batches_tracked")
-    ]
-    if missing or unexpected:
+    optional = [key for key in expected if _is_head(key, body) or key.endswith(".num_batches_tracked")]
+    problem = misfit(expected, fitted, optional=optional)
+    if problem is not None:
         raise ModelError(
-            f"model.weights: {label} does not fit the encoder: of {len(expected)} keys "
-            f"{_listed(missing)} missing, {_listed(unexpected)} unexpected. Is it another network or layout?"
-        )
-    fitted = {key: value for key, value in state.items() if key in expected}
-    wrong = [k for k, v in fitted.items() if v.shape != expected[k].shape]
-    if wrong:
-        shapes = "; ".join(f"{k} is {_shape(fitted[k])}, expected {_shape(expected[k])}" for k in wrong[:3])
-        raise ModelError(
-            f"model.weights: {label} does not fit the encoder: {len(wrong)} tensors have another shape: {shapes}. "
-            "Is it another size of the network?"
+            f"model.weights: {label} does not fit the encoder: {problem}. Is it another network, size or layout?"
         )
     return fitted, dropped
 
@@ -235,17 +226,6 @@ def _is_head(key: str, body: Any) -> bool:
     stated = getattr(body, "pretrained_cfg", {}).get("classifier") or ()
     names = {*_HEADS, *([stated] if isinstance(stated, str) else stated)}
     return any(key.startswith(f"{head}.") for head in names)
-
-
-def _listed(keys: Sequence[str]) -> str:
-    if not keys:
-        return "none are"
-    shown = ", ".join(keys[:3]) + (" ..." if len(keys) > 3 else "")
-    return f"{len(keys)} are ({shown})"
-
-
-def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a single number"
 
 
 def _one_line(err: Exception) -> str:
