@@ -48,6 +48,13 @@ class TileConfig(Section):
     label_fraction: float = Field(
         0.05, gt=0, le=1, description="With annotations: a class that covers at least this share of a patch is 1."
     )
+    annotated_fraction: float = Field(
+        0.9,
+        gt=0,
+        le=1,
+        description="With annotations: a class below `label_fraction` is 0 where annotations cover at least this share "
+        "of the patch's tissue, and not labelled where they cover less.",
+    )
     tissue: TissueConfig = TissueConfig()
 
     @property

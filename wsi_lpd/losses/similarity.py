@@ -24,13 +24,13 @@ def masked_average(features: Tensor, masks: Tensor) -> Tensor:
 
 
 def similarity_loss(
-    pooled: Tensor, prototypes: Tensor, present: Tensor, absent: Tensor, *, temperature: float
+    pooled: Tensor, prototypes: Tensor, *, present: Tensor, absent: Tensor, temperature: float
 ) -> Tensor:
     """Contrast of the pooled feature of every present class: its own prototypes against those of absent classes.
 
-    Multi-positive InfoNCE: `-log sum_{k of c} e^{s/t} / (sum_{k of c} e^{s/t} + sum_{k of absent} e^{s/t})`. Siblings and
-    classes that share the patch are no negatives (in the published code they are, which pulls prototypes apart
-    that should describe the same tissue). Pooling replaces the published second encoder pass over masked images.
+    Multi-positive InfoNCE: `-log sum_{k of c} e^{s/t} / (sum_{k of c} e^{s/t} + sum_{k of absent} e^{s/t})`. Siblings
+    and classes that share the patch are no negatives (in the published code they are, which pulls prototypes
+    apart that should describe the same tissue). Pooling replaces the published second encoder pass over masked images.
 
     Args:
         pooled: Unit features, (B, C, R).

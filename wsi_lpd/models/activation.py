@@ -38,7 +38,8 @@ def pseudo_mask(class_maps: Tensor, background: Tensor, labels: Tensor, *, confi
     Args:
         class_maps: Fused logits of the averaged weights, (B, C, h, w).
         background: Its logit, a scalar.
-        labels: 1, 0 or -1 (not labelled), (B, C). A class labelled 0 is closed; an unlabelled one competes but gets none.
+        labels: 1, 0 or -1 (not labelled), (B, C). A class labelled 0 is closed; an unlabelled one competes but
+            gets no position.
         confidence: Least probability of the winner.
         margin: Least lead of the winner over the runner-up, in probability.
 

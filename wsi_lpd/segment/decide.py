@@ -17,7 +17,7 @@ def decide(rows: StitchedRows, *, tissue: BoolArray, gated: bool) -> tuple[UInt8
     Args:
         rows: What the stitcher handed out.
         tissue: True where there is tissue, (rows, W); elsewhere the result is background.
-        gated: Whether to add log p of each class's presence to its logits (absolute scores; the background has no gate).
+        gated: Whether to add log p of each class's presence to its logits (the background has no gate).
 
     Returns:
         Labels (rows, W), probabilities (C + 1, rows, W) as 0 to 255 with the background last, and the most similar

@@ -57,7 +57,7 @@ class Stitcher:
     """
 
     def __init__(self, *, n_classes: int, width: int, side: int, top: int = 0) -> None:
-        """Windows are `side` map pixels wide; `top` is the first row (negative where the grid starts above the slide)."""
+        """Windows are `side` map pixels wide; the first row, `top`, is negative if the grid starts above the slide."""
         self._weight = window_weight(side)
         self._side = side
         self._width = width

@@ -74,7 +74,7 @@ def split_by_group(table: LabelTable, *, fraction: float, seed: int) -> tuple[La
             f"{len(table)} patches are too few to hold out {fraction:.0%} for validation; "
             "give more, or --val, or --set train.val_fraction=0"
         )
-    return table.select(np.flatnonzero(~held_out)), table.select(np.flatnonzero(held_out))
+    return table.subset(np.flatnonzero(~held_out)), table.subset(np.flatnonzero(held_out))
 
 
 def _groups_to_hold_out(

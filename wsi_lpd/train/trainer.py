@@ -108,6 +108,7 @@ class Trainer:
                 clock.count(sum(len(patches) for patches, _ in batch))
                 advance(1)
                 done = step + 1
+                place = {"step": done, "epoch": step // self.steps_per_epoch + 1}
                 if row is not None:
                     _log(
                         metrics,
@@ -117,7 +118,7 @@ class Trainer:
                 last_of_epoch = done % self.steps_per_epoch == 0 or done == self.total_steps
                 if last_of_epoch and self.validation is not None:
                     scores = self._validate()
-                    _log(metrics, board, {"step": done, "epoch": self._epoch(step), "part": "val", **scores.metrics})
+                    _log(metrics, board, {**place, "part": "val", **scores.metrics})
                 if done % self.config.train.checkpoint_every == 0 and done < self.total_steps:
                     self.run.save_state(self._state(done))
         if scores is None and self.validation is not None:
@@ -199,9 +200,6 @@ class Trainer:
 
     def _batches_per_epoch(self) -> int:
         return len(epoch_batches(len(self.training), self.config.train.batch_size, seed=0, epoch=0))
-
-    def _epoch(self, step: int) -> int:
-        return step // self.steps_per_epoch + 1
 
     def _state(self, step: int) -> dict[str, Any]:
         return {

@@ -1,0 +1,69 @@
+"""`wsi-lpd train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._console import BarProgress, print_json, say, user_errors
+
+
+def train(
+    labels: Annotated[
+        list[Path],
+        typer.Option(
+            "--labels",
+            help="patches.csv, a CSV of images, or a folder of patches with labels in their names; may be repeated.",
+        ),
+    ],
+    val: Annotated[
+        list[Path] | None,
+        typer.Option("--val", help="Labels of held-out patches, same forms; without it whole slides are held out."),
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class names, comma-separated, where the labels do not state them.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder; without it runs/<time>-<name>.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML configuration.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value, such as train.epochs=3; may be repeated.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    resume: Annotated[
+        bool | None,
+        typer.Option(
+            "--resume/--no-resume",
+            help="Go on with an unfinished run, or never do; by default an unfinished run of the same "
+            "configuration and data is gone on with.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON summary on stdout.")] = False,
+) -> None:
+    """Train a model from image-level patch labels."""
+    with user_errors():
+        from wsi_lpd.config import load_config
+        from wsi_lpd.patches.labels import class_balance
+        from wsi_lpd.train.run import load_training_data
+        from wsi_lpd.train.run import train as train_run
+
+        resolved = load_config(config, settings if settings is not None else ())
+        names = None if classes is None else [name.strip() for name in classes.split(",")]
+        data = load_training_data(labels, val if val is not None else (), resolved, classes=names)
+        for line in class_balance(data.training):
+            say(line)
+        if resolved.model.weights == "none":
+            say(
+                f"{resolved.model.encoder} starts from random weights; for published ones: --set model.weights=timm "
+                "(downloads them), or a local file"
+            )
+        run = train_run(data, resolved, out=out, resume=resume, device=device, progress=BarProgress())
+        if run.was_finished:
+            say(f"{run.path}: was finished already; another --out or --no-resume trains again")
+        else:
+            say(f"{run.path}: {', '.join(f'{name} {value:.3f}' for name, value in run.metrics.items())}")
+        if json:
+            print_json({"run": str(run.path), "was_finished": run.was_finished, "metrics": run.metrics})

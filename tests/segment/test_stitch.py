@@ -1,0 +1,94 @@
+"""Stitching: weights are divided by their sum, so what the network says everywhere is what the map says everywhere."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wsi_lpd.segment.stitch import Stitcher, WindowMaps, window_weight
+
+
+def stitched(window_at, *, n_classes, width, height, side, stride, offset=0):
+    """Runs a stitcher over a whole map; `window_at(x, y)` gives the maps of a window."""
+    rows = range(-offset, max(height - side, -offset) + stride, stride)
+    columns = range(-offset, max(width - side, -offset) + stride, stride)
+    stitcher = Stitcher(n_classes=n_classes, width=width, side=side, top=-offset)
+    parts = []
+    for y in rows:
+        if y > -offset:
+            parts.append(stitcher.finish_before(y))
+        for x in columns:
+            stitcher.add(x, y, window_at(x, y))
+    parts.append(stitcher.finish_before(rows[-1] + side))
+    tops = [part.top for part in parts]
+    assert tops == sorted(tops)
+    return {
+        name: np.concatenate([getattr(part, name) for part in parts], axis=-2)[..., offset : offset + height, :]
+        for name in ("logits", "presence", "prototypes", "covered")
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    width=st.integers(1, 90),
+    height=st.integers(1, 70),
+    side=st.sampled_from([8, 14, 23]),
+    overlap=st.sampled_from([0, 0.25, 0.5, 0.8]),
+    offset=st.integers(0, 7),
+)
+def test_a_constant_network__gives_that_constant_everywhere(width, height, side, overlap, offset):
+    stride = max(1, round(side * (1 - overlap)))
+    offset = min(offset, stride - 1)
+    logits = np.array([0.7, -1.3, 4.0], np.float32)[:, None, None] * np.ones((3, side, side), np.float32)
+    maps = WindowMaps(logits, np.array([0.25, 0.9], np.float32), np.full((2, side, side), 3, np.uint8))
+    result = stitched(
+        lambda x, y: maps, n_classes=2, width=width, height=height, side=side, stride=stride, offset=offset
+    )
+    assert result["covered"].all()
+    for c, value in enumerate((0.7, -1.3, 4.0)):
+        np.testing.assert_allclose(result["logits"][c], value, rtol=1e-5)
+    np.testing.assert_allclose(result["presence"][0], 0.25, rtol=1e-5)
+    np.testing.assert_allclose(result["presence"][1], 0.9, rtol=1e-5)
+    assert (result["prototypes"] == 3).all()
+
+
+@pytest.mark.parametrize("overlap", [0, 0.5])
+def test_windows_cut_from_an_image__stitch_back_to_it(overlap):
+    rng = np.random.default_rng(0)
+    side, width, height = 12, 61, 44
+    stride = round(side * (1 - overlap))
+    image = rng.normal(size=(3, height + 2 * side, width + 2 * side)).astype(np.float32)
+    prototypes = rng.integers(0, 5, (2, *image.shape[1:])).astype(np.uint8)
+
+    def window_at(x, y):
+        part = (slice(None), slice(y, y + side), slice(x, x + side))
+        return WindowMaps(image[part], np.ones(2, np.float32), prototypes[part])
+
+    result = stitched(window_at, n_classes=2, width=width, height=height, side=side, stride=stride)
+    np.testing.assert_allclose(result["logits"], image[:, :height, :width], atol=1e-4)
+    np.testing.assert_array_equal(result["prototypes"], prototypes[:, :height, :width])
+
+
+def test_rows_without_a_window__are_told():
+    stitcher = Stitcher(n_classes=1, width=20, side=6)
+    maps = WindowMaps(np.ones((2, 6, 6), np.float32), np.ones(1, np.float32), np.zeros((1, 6, 6), np.uint8))
+    stitcher.add(4, 0, maps)
+    rows = stitcher.finish_before(6)
+    assert rows.covered[:, 4:10].all()
+    assert not rows.covered[:, :4].any()
+    assert not rows.covered[:, 10:].any()
+    assert not stitcher.finish_before(12).covered.any(), "what was handed out must be forgotten"
+
+
+def test_a_window_outside_the_held_rows__is_refused():
+    stitcher = Stitcher(n_classes=1, width=20, side=6)
+    maps = WindowMaps(np.ones((2, 6, 6), np.float32), np.ones(1, np.float32), np.zeros((1, 6, 6), np.uint8))
+    with pytest.raises(ValueError, match="row 3 is not held"):
+        stitcher.add(0, 3, maps)
+
+
+def test_the_weight__is_symmetric_positive_and_highest_in_the_middle():
+    weight = window_weight(9)
+    assert (weight > 0).all()
+    assert weight.argmax() == 4 * 9 + 4
+    np.testing.assert_allclose(weight, weight[::-1, ::-1], rtol=1e-5)
