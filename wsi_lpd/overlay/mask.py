@@ -70,7 +70,7 @@ def write_mask(
     notes = {"format": _FORMAT, **_class_notes(classes), **_frame_notes(frame)}
     notes |= {f"metadata.{key}": str(value) for key, value in (metadata or {}).items()}
     # tifffile would draw a random identifier; the same mask should give the same bytes.
-    identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{notes} {zlib.crc32(np.ascontiguousarray(label_map))}")
+    identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{notes} {zlib.crc32(label_map.tobytes())}")
     ome: dict[str, Any] = {"axes": "YX", "UUID": str(identity), "MapAnnotation": {"Namespace": _FORMAT, **notes}}
     if mpp is not None:
         ome |= {"PhysicalSizeX": mpp, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": mpp, "PhysicalSizeYUnit": "µm"}
