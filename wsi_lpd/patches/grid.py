@@ -1,0 +1,166 @@
+"""Where the patches of a slide lie, and which reads fetch them. Pure arithmetic; no files, no pixels.
+
+Edge rule: every patch lies wholly inside the area (what remains at the right and at the bottom is less than one
+step plus a patch and is left out), unless the area is narrower or lower than one patch: then one patch begins at its
+left or upper edge and reaches past the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wsi_lpd.errors import ConfigError
+from wsi_lpd.types import Box, Int64Array, Size
+
+READ_SIDE_PX = 2048
+"""Aimed side of one read, in pixels of the level it is read from: 28 MB as RGBA and RGB, and a border of native tiles
+(256 px) decoded twice is small beside what is used."""
+
+READ_BYTES = 32 * 2**20
+"""Most bytes of patches cut from one read, so that a small stride cannot fill the memory."""
+
+READ_PATCHES_PER_SIDE = 16
+"""Most patches along one side of a read."""
+
+WASTE = 2.0
+"""A read that covers several patches may fetch this many times their own pixels; beyond it they are read singly."""
+
+UPSAMPLING_TOLERANCE = 1.05
+"""A slide this much coarser than the patches still counts as the same scale: 20x scanners state 0.46 to 0.52."""
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """A regular grid of square patches on a slide.
+
+    Attributes:
+        area: The part of the slide that is covered, level-0 px.
+        scale: Level-0 pixels per patch pixel.
+        patch_px: Side of a patch, in patch pixels.
+        step_px: Distance of two patches, in patch pixels.
+        columns: Number of patches along x.
+        rows: Number of patches along y.
+    """
+
+    area: Box
+    scale: float
+    patch_px: int
+    step_px: int
+    columns: int
+    rows: int
+
+    @property
+    def side(self) -> int:
+        """Side of a patch in level-0 px."""
+        return _side(self.patch_px, self.scale)
+
+    def cells(self) -> Int64Array:
+        """(column, row) of every patch, row by row, (rows * columns, 2)."""
+        row, column = np.divmod(np.arange(self.rows * self.columns, dtype=np.int64), self.columns)
+        return np.stack([column, row], axis=1)
+
+    def boxes(self, cells: Int64Array) -> Int64Array:
+        """(x, y, width, height) in level-0 px of the patches at `cells` (N, 2); (N, 4)."""
+        corners = np.floor(cells * (self.step_px * self.scale) + 0.5).astype(np.int64)
+        corners += np.array([self.area.x, self.area.y], dtype=np.int64)
+        return np.concatenate([corners, np.full_like(corners, self.side)], axis=1)
+
+
+@dataclass(frozen=True)
+class Read:
+    """One read of the slide and the patches that are cut from it.
+
+    Attributes:
+        box: What is read, level-0 px.
+        size_px: Size it is scaled to, patch pixels.
+        first: Position in the store of the first patch; the others follow it.
+        offsets_px: Upper left corner of each patch in the scaled read, (n, 2) as x, y.
+    """
+
+    box: Box
+    size_px: Size
+    first: int
+    offsets_px: Int64Array
+
+
+def lay_grid(area: Box, *, slide_mpp: float, mpp: float, patch_px: int, step_px: int) -> PatchGrid:
+    """Lays the grid of patches over `area`; see the module's text for the rule at the edge.
+
+    Raises:
+        ConfigError: If two neighbours would begin at the same level-0 pixel.
+    """
+    scale = mpp / slide_mpp
+    if step_px * scale < 1:
+        raise ConfigError(
+            f"tile.stride_px: a step of {step_px} px at {mpp:g} um/px is {step_px * scale:.2f} px of this slide; "
+            f"the least is {math.ceil(1 / scale)}"
+        )
+    columns = axis_count(area.width, patch_px=patch_px, step_px=step_px, scale=scale)
+    rows = axis_count(area.height, patch_px=patch_px, step_px=step_px, scale=scale)
+    return PatchGrid(area, scale, patch_px, step_px, columns, rows)
+
+
+def axis_count(length: int, *, patch_px: int, step_px: int, scale: float) -> int:
+    """Number of patches along an axis of `length` level-0 px: all that lie wholly inside, at least one."""
+    side = _side(patch_px, scale)
+    count = int(max(length - side, 0) / (step_px * scale)) + 2  # one too many at least; rounding decides the last
+    while count > 1 and math.floor((count - 1) * step_px * scale + 0.5) + side > length:
+        count -= 1
+    return count
+
+
+def patches_per_read(grid: PatchGrid, level_downsample: float) -> int:
+    """Patches along one side of a read from the level with this downsample."""
+    step_level_px = grid.step_px * grid.scale / level_downsample
+    patch_level_px = grid.patch_px * grid.scale / level_downsample
+    by_side = int((READ_SIDE_PX - patch_level_px) // step_level_px) + 1
+    by_bytes = math.isqrt(READ_BYTES // (3 * grid.patch_px**2))
+    return max(1, min(by_side, by_bytes, READ_PATCHES_PER_SIDE))
+
+
+def plan_reads(grid: PatchGrid, cells: Int64Array, *, per_side: int) -> tuple[Int64Array, list[Read]]:
+    """Groups patches into reads of up to `per_side` x `per_side` patches, band by band from the top.
+
+    Args:
+        grid: The grid.
+        cells: (column, row) of the patches wanted, (N, 2).
+        per_side: Patches along one side of a read.
+
+    Returns:
+        The order of the patches in the store (indices into `cells`, (N,)): bands from top to bottom, in a band reads
+        from left to right, in a read row by row; and the reads in that order. Both depend on nothing but the
+        arguments, so a resumed run makes the same reads.
+    """
+    column, row = cells[:, 0], cells[:, 1]
+    order = np.lexsort((column, row, column // per_side, row // per_side))
+    cells = cells[order]
+    block = cells // per_side
+    starts = np.flatnonzero(np.r_[True, np.any(block[1:] != block[:-1], axis=1)]) if len(cells) else np.array([], int)
+    reads: list[Read] = []
+    for first, end in zip(starts, [*starts[1:], len(cells)], strict=True):
+        reads.extend(_reads_of_block(grid, cells[first:end], int(first)))
+    return order.astype(np.int64), reads
+
+
+def _reads_of_block(grid: PatchGrid, cells: Int64Array, first: int) -> Sequence[Read]:
+    together = _read(grid, cells, first)
+    if together.size_px.width * together.size_px.height <= WASTE * len(cells) * grid.patch_px**2:
+        return [together]
+    return [_read(grid, cells[i : i + 1], first + i) for i in range(len(cells))]
+
+
+def _read(grid: PatchGrid, cells: Int64Array, first: int) -> Read:
+    low, high = cells.min(axis=0), cells.max(axis=0)
+    # From the first patch's corner to the last one's far corner, so that a read ends where its patches end: inside.
+    (x, y, _, _), (right, bottom, _, _) = grid.boxes(np.stack([low, high]))
+    box = Box(int(x), int(y), int(right - x) + grid.side, int(bottom - y) + grid.side)
+    width, height = (high - low) * grid.step_px + grid.patch_px
+    return Read(box, Size(int(width), int(height)), first, (cells - low) * grid.step_px)
+
+
+def _side(patch_px: int, scale: float) -> int:
+    return max(1, math.floor(patch_px * scale + 0.5))

@@ -1,0 +1,251 @@
+"""From a slide to a patch store: plan, read in threads, write whole shards in order, go on after a kill."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from wsi_lpd import __version__
+from wsi_lpd.config import TileConfig
+from wsi_lpd.errors import SlideError, StoreError
+from wsi_lpd.patches.grid import UPSAMPLING_TOLERANCE, PatchGrid, Read, lay_grid, patches_per_read, plan_reads
+from wsi_lpd.patches.lock import locked
+from wsi_lpd.patches.meta import SlideIdentity, StoreMeta
+from wsi_lpd.patches.store import PatchStore, StoreWriter, recover
+from wsi_lpd.progress import SILENT, Advance, Progress
+from wsi_lpd.slide import Slide, TissueMask, find_tissue
+from wsi_lpd.slide.resample import choose_level
+from wsi_lpd.types import Box, Float32Array, Int64Array, UInt8Array
+
+logger = logging.getLogger(__name__)
+
+MAX_WORKERS = 8
+"""Most reading threads by default; storage and the lock of OpenSlide's cache gain little from more."""
+
+_VERSIONED = ("imagecodecs", "numpy", "opencv-python-headless", "openslide-bin", "openslide-python", "tiffslide")
+
+Status = Literal["written", "resumed", "unchanged"]
+
+
+@dataclass(frozen=True)
+class TilingPlan:
+    """All that is decided before the first full-resolution read.
+
+    Attributes:
+        meta: The attributes of the store.
+        grid: Where patches could lie.
+        coords: Corners of the kept patches in the order of the store, level-0 px, (N, 2).
+        tissue: Their tissue fractions, (N,).
+        reads: What is read for them, in order.
+        mask: Where the tissue is.
+    """
+
+    meta: StoreMeta
+    grid: PatchGrid
+    coords: Int64Array
+    tissue: Float32Array
+    reads: list[Read]
+    mask: TissueMask
+
+    def __len__(self) -> int:
+        return len(self.coords)
+
+
+@dataclass(frozen=True)
+class TilingReport:
+    """What became of one slide."""
+
+    path: Path
+    n_patches: int
+    status: Status
+    seconds: float
+
+
+def plan_tiling(slide: Slide, config: TileConfig) -> TilingPlan:
+    """Decides which patches of a slide are kept, from its thumbnail alone.
+
+    Raises:
+        SlideError: If the slide has no mpp, or is coarser than the patches and up-sampling is not allowed.
+        ConfigError: If the step is below one pixel of the slide.
+    """
+    if slide.resolution is None:
+        raise SlideError(_missing_mpp(slide))
+    for warning in slide.resolution.warnings:
+        logger.warning("%s: %s", slide.name, warning)
+    _refuse_upsampling(slide, config)
+    area = Box(0, 0, *slide.size_px) if slide.bounds is None else slide.bounds
+    grid = lay_grid(area, slide_mpp=slide.mpp, mpp=config.mpp, patch_px=config.patch_px, step_px=config.step_px)
+    mask = find_tissue(slide, config.tissue)
+    cells = grid.cells()
+    tissue = mask.fractions(grid.boxes(cells))
+    kept = tissue >= config.min_tissue
+    cells, tissue = cells[kept], tissue[kept]
+    level = choose_level(slide.levels, grid.scale)
+    per_side = patches_per_read(grid, slide.levels[level].downsample)
+    order, reads = plan_reads(grid, cells, per_side=per_side)
+    coords = grid.boxes(cells[order])[:, :2]
+    if not len(cells):
+        logger.warning("%s: no tissue: no patch has a tissue fraction of %g or more", slide.name, config.min_tissue)
+    return TilingPlan(_meta(slide, config, grid, level), grid, coords, tissue[order].astype(np.float32), reads, mask)
+
+
+def tile_slide(
+    slide: Slide,
+    path: Path,
+    plan: TilingPlan,
+    *,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> TilingReport:
+    """Writes the patches of a plan to the store at `path`.
+
+    A finished store of the same slide and settings is left alone; an unfinished one is continued at its first missing
+    shard, and is then the same, byte for byte, as one written without a break.
+
+    Args:
+        slide: The slide that the plan was made for.
+        path: The store, such as `out/CMU-1.zarr`.
+        plan: From `plan_tiling`.
+        workers: Threads that read; by default one per core, at most `MAX_WORKERS`.
+        overwrite: Replace a finished store. The old one stays until the new one is complete.
+        progress: Told of every patch.
+
+    Raises:
+        StoreError: If a store of other settings is there and `overwrite` is off, or another process writes it.
+        SlideError: If the slide is damaged.
+    """
+    start = time.perf_counter()
+    with locked(path) as renew:
+        recover(path)
+        if path.exists() and not overwrite:
+            _check_same(path, plan)
+            return TilingReport(path, len(plan), "unchanged", time.perf_counter() - start)
+        writer = StoreWriter(path, meta=plan.meta, coords=plan.coords, tissue=plan.tissue)
+        n_before = writer.n_done
+        if writer.fresh is not None:
+            logger.warning("%s: an unfinished store is begun anew: %s", path.name, writer.fresh)
+        if n_before:
+            logger.info("%s: goes on after %d of %d patches", path.name, n_before, len(plan))
+        with progress.stage(f"tile {plan.meta.slide.name}", len(plan), "patches") as advance:
+            _write(slide, plan, writer, _n_threads(workers), renew, advance)
+        writer.finish()
+    return TilingReport(path, len(plan), "resumed" if n_before else "written", time.perf_counter() - start)
+
+
+def cut_patches(slide: Slide, read: Read, patch_px: int) -> UInt8Array:
+    """Makes one read and cuts its patches out, (n, S, S, 3)."""
+    pixels = slide.read(read.box, read.size_px)
+    return np.stack([pixels[y : y + patch_px, x : x + patch_px] for x, y in read.offsets_px])
+
+
+def _write(
+    slide: Slide, plan: TilingPlan, writer: StoreWriter, workers: int, renew: Callable[[], None], advance: Advance
+) -> None:
+    n_done = writer.n_done
+    advance(n_done)
+    todo = [read for read in plan.reads if read.first + len(read.offsets_px) > n_done]
+    with closing(_in_order(slide, todo, plan.meta.patch_px, workers)) as results:
+        for read, patches in results:
+            # A resumed run may begin inside a read: what its shard holds already is not written again.
+            fresh = patches[max(n_done - read.first, 0) :]
+            writer.append(fresh)
+            renew()
+            advance(len(fresh))
+
+
+def _in_order(
+    slide: Slide, reads: list[Read], patch_px: int, workers: int
+) -> Generator[tuple[Read, UInt8Array], None, None]:
+    """Makes reads in threads, a few ahead of the writer, and hands them out in order."""
+    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="tile")
+    ahead: deque[tuple[Read, Future[UInt8Array]]] = deque()
+    try:
+        for read in reads:
+            ahead.append((read, pool.submit(cut_patches, slide, read, patch_px)))
+            if len(ahead) > workers + 1:
+                first, future = ahead.popleft()
+                yield first, future.result()
+        while ahead:
+            first, future = ahead.popleft()
+            yield first, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _n_threads(workers: int | None) -> int:
+    return min(os.cpu_count() or 1, MAX_WORKERS) if workers is None else max(workers, 1)
+
+
+def _check_same(path: Path, plan: TilingPlan) -> None:
+    found = PatchStore(path)
+    changed = found.meta.differences(plan.meta)
+    if not changed and not np.array_equal(found.coords, plan.coords):
+        changed = ["other tissue was found"]
+    if changed:
+        raise StoreError(
+            f"{path}: exists with other settings ({'; '.join(changed)}); pass --overwrite to replace it, "
+            "or another --out"
+        )
+
+
+def _refuse_upsampling(slide: Slide, config: TileConfig) -> None:
+    if slide.mpp > config.mpp * UPSAMPLING_TOLERANCE and not config.allow_upsampling:
+        raise SlideError(
+            f"{slide.path}: has {slide.mpp:.4g} um/px at best, coarser than the {config.mpp:g} um/px asked for; "
+            f"pass --mpp {slide.mpp:.4g} or more, or enlarge it with --set tile.allow_upsampling=true"
+        )
+
+
+def _missing_mpp(slide: Slide) -> str:
+    """The slide's own message, with the name that its flag has here: `--mpp` is the patches' scale in `tile`."""
+    try:
+        return f"{slide.path}: has {slide.mpp:g} um/px"
+    except SlideError as err:
+        return str(err).replace("--mpp", "--slide-mpp")
+
+
+def _meta(slide: Slide, config: TileConfig, grid: PatchGrid, level: int) -> StoreMeta:
+    assert slide.resolution is not None  # plan_tiling has refused such a slide
+    source = slide.resolution.source
+    mask = config.tissue.mask
+    return StoreMeta(
+        slide=SlideIdentity(
+            name=slide.name,
+            fingerprint=slide.fingerprint,
+            size_px=slide.size_px,
+            vendor=slide.vendor,
+            bounds=slide.bounds,
+            mpp=slide.mpp,
+        ),
+        mpp=config.mpp,
+        mpp_source="user" if source == "--mpp" else source,
+        patch_px=config.patch_px,
+        patch_level0_px=grid.side,
+        stride_px=config.step_px,
+        level=level,
+        config=config.model_dump(mode="json"),
+        tissue_mask=None if mask is None else f"sha256:{hashlib.sha256(mask.read_bytes()).hexdigest()}",
+        versions=_versions(),
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Of this package and of what makes the pixels; OpenSlide itself may come from elsewhere than its wheel."""
+    found = {"wsi-lpd": __version__}
+    for name in _VERSIONED:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
