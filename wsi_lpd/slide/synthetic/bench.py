@@ -66,8 +66,9 @@ class Bench:
         return stamp(self.side_px, stamps, centres, which)
 
     def flow(self, wavelength_um: float, swing: float) -> Float32Array:
-        """Direction of fibres in radians: a mean direction that swings smoothly by about `swing`."""
-        return (self.rng.uniform(0, np.pi) + swing * self.noise(wavelength_um)).astype(np.float32)
+        """Direction of fibres in radians: a mean direction that swings smoothly by about `swing`, and ripples."""
+        ripple = 0.26 * self.noise(26) + 0.20 * self.noise(11)
+        return (self.rng.uniform(0, np.pi) + swing * self.noise(wavelength_um) + ripple).astype(np.float32)
 
     def fibres(self, angle: Float32Array, length_um: float, width_um: float) -> Float32Array:
         """Noise smeared along `angle` (line integral convolution), mean 0 and standard deviation 1."""

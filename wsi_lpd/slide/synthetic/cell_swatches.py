@@ -12,28 +12,28 @@ _LYMPHOCYTE = NucleusKind(6.7, 6.2, 1.38, 0.09, 0.15, 0.045, clumps=0.32, clump_
 
 def dense_lymphocytes(b: Bench) -> Layer:
     """A sheet of small, round, dark nuclei with next to no cytoplasm."""
-    nuclei, cover = b.nuclei(_LYMPHOCYTE, b.pick(6.0, keep=0.93, where=0.15 * b.noise(40)), jitter_um=0.5)
-    ground = np.clip(0.20 + 0.08 * b.noise(5), 0, None)
+    nuclei, cover = b.nuclei(_LYMPHOCYTE, b.pick(5.6, keep=0.97, where=0.10 * b.noise(40)), jitter_um=0.5)
+    ground = np.clip(0.24 + 0.07 * b.noise(5), 0, None)
     return Layer(nuclei + (0.12 + 0.05 * b.noise(8)) * (1 - cover), ground * (1 - 0.3 * cover))
 
 
 def sparse_lymphocytes(b: Bench) -> Layer:
     """Lymphocytes and plasma cells scattered through a pink, fibrillary ground."""
     angle = b.flow(90, 1.0)
-    strands = b.fibres(angle, 40, 1.8)
+    strands = b.fibres(angle, 20, 1.9) * np.clip(0.7 + 0.4 * b.noise(18), 0.1, 1.3)
     crowd = 0.7 * b.noise(42)
     nuclei, cover = b.nuclei(_LYMPHOCYTE, b.pick(7.4, keep=0.46, where=crowd), jitter_um=1.0)
     plasma = NucleusKind(7.2, 6.2, 1.15, 0.1, 0.15, 0.05, clumps=0.55, clump_um=1.8, rim=0.35)
     others, others_cover = b.nuclei(plasma, b.pick(11, keep=0.28, where=-0.5 * crowd), jitter_um=1.0)
     cover = np.maximum(cover, others_cover)
-    eosin = np.clip(0.40 + 0.09 * strands + 0.05 * b.noise(14), 0.03, None)
+    eosin = np.clip(0.40 + 0.075 * strands + 0.06 * b.noise(14) + 0.03 * b.noise(1.4), 0.03, None)
     return Layer(np.maximum(nuclei, others) + np.clip(0.10 + 0.04 * strands, 0, None), eosin * (1 - 0.4 * cover))
 
 
 def germinal_centre(b: Bench) -> Layer:
     """The paler middle of a follicle: larger, open nuclei of blasts, some lymphocytes, tingible bodies."""
     blast = NucleusKind(9.0, 8.0, 0.80, 0.15, 0.2, 0.07, clumps=0.36, clump_um=1.4, rim=0.55, nucleoli=2)
-    nuclei, cover = b.nuclei(blast, b.pick(9.2, keep=0.75))
+    nuclei, cover = b.nuclei(blast, b.pick(8.6, keep=0.85))
     small, small_cover = b.nuclei(_LYMPHOCYTE, b.pick(9.5, keep=0.34))
     cover = np.maximum(cover, small_cover)
     eosin = 0.27 + 0.05 * b.noise(10) + 0.03 * b.noise(2)

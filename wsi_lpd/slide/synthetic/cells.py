@@ -16,6 +16,8 @@ from .noise import periodic_noise
 CELL_SPACING_UM = 7.6
 """Mean distance of neighbouring cells: that of a sheet of lymphocytes, the smallest cells there are."""
 
+_GRAIN_UM = 2.4
+
 
 @dataclass(frozen=True)
 class Cells:
@@ -26,12 +28,16 @@ class Cells:
     """Centres (N, 2), x and y in [0, side)."""
     to_centre_px: AnyArray
     """Step from each pixel to the centre of its cell, int8 (2, side, side), x then y."""
+    to_grain_px: AnyArray
+    """Likewise to the nearest of much finer points: borders drawn with it are frayed, not made of whole cells."""
 
 
 def make_cells(side_px: int, px_per_um: float, rng: np.random.Generator) -> Cells:
     """Spreads cells evenly but without order, and gives each pixel to the nearest one along slightly wavy borders."""
     sites = _spread_sites(side_px, CELL_SPACING_UM * px_per_um, rng)
-    return Cells(side_px, sites, _steps_to_centre(side_px, sites, px_per_um, rng))
+    grains = rng.uniform(0, side_px, (round((side_px / (_GRAIN_UM * px_per_um)) ** 2), 2))
+    to_centre, to_grain = (_steps_to_centre(side_px, points, px_per_um, rng) for points in (sites, grains))
+    return Cells(side_px, sites, to_centre, to_grain)
 
 
 def thinned(cells: Cells, min_distance_px: float, rng: np.random.Generator) -> Int64Array:

@@ -71,7 +71,7 @@ class Layout:
         x, y = grid.x_um[None, :], grid.y_um[:, None]
         inside = np.full(grid.shape, -1.0, np.float32)
         for piece in self.pieces:
-            depth = 1 - ((np.abs(x - piece.x_um) / piece.a_um) ** 2.6 + (np.abs(y - piece.y_um) / piece.b_um) ** 2.6)
+            depth = 1 - ((np.abs(x - piece.x_um) / piece.a_um) ** 2.2 + (np.abs(y - piece.y_um) / piece.b_um) ** 2.2)
             np.maximum(inside, depth, out=inside)
         if inside.max() < -0.9:
             return np.zeros(grid.shape, np.bool_)
@@ -89,7 +89,7 @@ class Layout:
         for axis, along in enumerate((grid.x_um[None, :], grid.y_um[:, None])):
             s = 10 + 5 * axis
             shift = (
-                44 * self._noise(grid, 210, s) + 17 * self._noise(grid, 75, s + 1) + 6 * self._noise(grid, 28, s + 2)
+                44 * self._noise(grid, 210, s) + 24 * self._noise(grid, 80, s + 1) + 7 * self._noise(grid, 28, s + 2)
             )
             moved.append((along + shift).astype(np.float32))
         return moved[0], moved[1]
@@ -155,6 +155,6 @@ def _pieces(width_um: float, height_um: float, seed: int) -> list[Piece]:
     for j in range(n_y):
         for i in range(n_x):
             dx, dy = rng.uniform(-0.04, 0.04, 2)
-            a, b = rng.uniform(0.40, 0.47, 2)
+            a, b = rng.uniform(0.39, 0.45, 2)
             pieces.append(Piece((i + 0.5 + dx) * step_x, (j + 0.5 + dy) * step_y, a * step_x, b * step_y))
     return pieces

@@ -22,6 +22,9 @@ BLOCK_PX: Final = 1024
 _HALO_PX: Final = 2
 _SHADE_STEP_PX: Final = 32
 
+_NUCLEUS_CONTRAST: Final = 55
+"""Grey levels in red by which a nucleus is darker than what lies round it."""
+
 
 class Block(NamedTuple):
     """A painted square of the slide."""
@@ -51,9 +54,11 @@ class Painter:
     def block(self, column: int, row: int) -> Block:
         """Paints the block whose top-left pixel is (column, row) * BLOCK_PX."""
         index = self._swatch_index(column, row)
-        texture = self._textures(column, row, index)
-        flat = index + texture * np.int64(self._swatches.side_px**2)
-        rgbx = self._swatches.pixels.take(flat, mode="wrap").view(np.uint8).reshape(*flat.shape, 4)
+        texture, frayed = self._textures(column, row, index)
+        rgbx = self._pixels(index, texture)
+        fringe = texture != frayed
+        if fringe.any():
+            rgbx[fringe] = _overlaid(rgbx[fringe], self._pixels(index[fringe], frayed[fringe]))
         rgb = cv2.GaussianBlur(cv2.cvtColor(rgbx, cv2.COLOR_RGBA2RGB), (3, 3), 0.55)
         inner = np.s_[_HALO_PX:-_HALO_PX, _HALO_PX:-_HALO_PX]
         shaded = self._shaded(np.ascontiguousarray(rgb[inner]), column, row)
@@ -90,20 +95,31 @@ class Painter:
             index.append((np.floor(bent).astype(np.int64) + start) & (period - 1))
         return index[1] * period + index[0]
 
-    def _textures(self, column: int, row: int, index: AnyArray) -> AnyArray:
-        """The texture of each pixel: that of the layout at the centre of the pixel's cell."""
+    def _pixels(self, index: AnyArray, texture: AnyArray) -> UInt8Array:
+        """R, G, B and a spare byte of each pixel, (..., 4)."""
+        flat = index + texture * np.int64(self._swatches.side_px**2)
+        return self._swatches.pixels.take(flat, mode="wrap").view(np.uint8).reshape(*flat.shape, 4)
+
+    def _textures(self, column: int, row: int, index: AnyArray) -> tuple[AnyArray, AnyArray]:
+        """The texture of each pixel, that of the layout at the centre of its cell; and again at its grain.
+
+        The two differ along borders only: there, both tissues show, as they do in a section of some thickness.
+        """
         coarse = self._layout.textures(self._grid(column, row, self._step_px, self._reach_px))
         first = coarse[0, 0]
         if (coarse == first).all():
-            return np.full(index.shape, first, np.uint8)
+            plain = np.full(index.shape, first, np.uint8)
+            return plain, plain
         shift = int(self._step_px).bit_length() - 1
         here = np.arange(-_HALO_PX, BLOCK_PX + _HALO_PX) + self._reach_px
-        steps = self._swatches.cells.to_centre_px
         limit = self._reach_px - _HALO_PX
-        dx = steps[0].ravel().take(index).clip(-limit, limit)
-        dy = steps[1].ravel().take(index).clip(-limit, limit)
-        at = ((here[:, None] + dy) >> shift) * np.int64(coarse.shape[1]) + ((here[None, :] + dx) >> shift)
-        return coarse.ravel().take(at)
+        found = []
+        for steps in (self._swatches.cells.to_centre_px, self._swatches.cells.to_grain_px):
+            dx = steps[0].ravel().take(index).clip(-limit, limit)
+            dy = steps[1].ravel().take(index).clip(-limit, limit)
+            at = ((here[:, None] + dy) >> shift) * np.int64(coarse.shape[1]) + ((here[None, :] + dx) >> shift)
+            found.append(coarse.ravel().take(at))
+        return found[0], found[1]
 
     def _shaded(self, rgb: UInt8Array, column: int, row: int) -> UInt8Array:
         """Varies the section's thickness and the lamp's light, both slowly, and draws the pen."""
@@ -123,3 +139,10 @@ class Painter:
         """A factor below 2 for each pixel of the block as uint8, 128 for one."""
         small = np.clip(factor * 128, 0, 255).astype(np.float32)
         return np.round(self._enlarged(small, _SHADE_STEP_PX, 64, 0)).astype(np.uint8)
+
+
+def _overlaid(one: UInt8Array, other: UInt8Array) -> UInt8Array:
+    """Two tissues over one another, (N, 4) each: the mean, but a nucleus of either stays as dark as it is."""
+    red = one[:, 0].astype(np.int16) - other[:, 0]
+    darker = np.where(red[:, None] < 0, one, other)
+    return np.where(np.abs(red)[:, None] > _NUCLEUS_CONTRAST, darker, cv2.addWeighted(one, 0.5, other, 0.5, 0))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wsi_lpd.types import Float32Array, UInt8Array
 
-_HAEMATOXYLIN = (0.62, 0.72, 0.31)
-_EOSIN = (0.13, 0.90, 0.41)
+_HAEMATOXYLIN = (0.55, 0.74, 0.34)
+_EOSIN = (0.12, 0.88, 0.38)
 """Optical densities (R, G, B) of unit density; between the vectors of Ruifrok (2001) and of Macenko (2009)."""
+
+CAMERA_NOISE: Final = 3.5
+"""Standard deviation in grey levels, before the optics of the painter soften it to about half."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,12 @@ def make_stain(seed: int) -> Stain:
     )
 
 
-def stained(haematoxylin: Float32Array, eosin: Float32Array, stain: Stain) -> UInt8Array:
-    """Beer and Lambert's law: densities (H, W) to RGB (H, W, 3)."""
+def stained(haematoxylin: Float32Array, eosin: Float32Array, stain: Stain, rng: np.random.Generator) -> UInt8Array:
+    """Beer and Lambert's law, and the noise of the camera: densities (H, W) to RGB (H, W, 3)."""
     rgb = np.empty((*haematoxylin.shape, 3), np.uint8)
     for channel in range(3):
         density = haematoxylin * np.float32(stain.haematoxylin[channel]) + eosin * np.float32(stain.eosin[channel])
-        rgb[..., channel] = np.clip(np.exp(-density) * np.float32(stain.white[channel]) + 0.5, 0, 255)
+        light = np.exp(-density) * np.float32(stain.white[channel])
+        light += np.float32(CAMERA_NOISE) * rng.standard_normal(light.shape, dtype=np.float32)
+        rgb[..., channel] = np.clip(light + 0.5, 0, 255)
     return rgb

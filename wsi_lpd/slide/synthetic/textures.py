@@ -75,8 +75,9 @@ def make_swatches(side_px: int, px_per_um: float, stain: Stain, seed: int, pool:
     cells = make_cells(side_px, px_per_um, np.random.default_rng([seed, 201]))
 
     def draw(texture: Texture) -> UInt8Array:
-        layer = _DRAW[texture](Bench(cells, px_per_um, np.random.default_rng([seed, 202, int(texture)])))
-        return stained(layer.haematoxylin, layer.eosin, stain)
+        rng = np.random.default_rng([seed, 202, int(texture)])
+        layer = _DRAW[texture](Bench(cells, px_per_um, rng))
+        return stained(layer.haematoxylin, layer.eosin, stain, rng)
 
     pixels = np.zeros((len(Texture), side_px, side_px, 4), np.uint8)
     for texture, rgb in zip(Texture, pool.map(draw, Texture), strict=True):

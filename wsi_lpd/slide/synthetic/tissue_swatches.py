@@ -16,8 +16,8 @@ def glass(b: Bench) -> Layer:
 
 def solid_tumour(b: Bench) -> Layer:
     """Sheets of large vesicular nuclei with nucleoli in amphophilic cytoplasm, cell borders faintly seen."""
-    cells = b.pick(10.4, keep=0.97)
-    kind = NucleusKind(9.6, 7.8, 0.72, 0.17, 0.20, 0.07, clumps=0.30, clump_um=1.3, rim=0.55, nucleoli=2)
+    cells = b.pick(8.3, keep=0.95)
+    kind = NucleusKind(9.2, 7.6, 0.78, 0.15, 0.20, 0.06, clumps=0.24, clump_um=1.2, rim=0.45, nucleoli=2)
     nuclei, cover = b.nuclei(kind, cells)
     border = b.cell_borders(cells, 0.9)
     cytoplasm = 0.40 + 0.06 * b.noise(14) + 0.045 * b.noise(1.6) + 0.12 * border
@@ -37,7 +37,7 @@ def gland_epithelium(b: Bench) -> Layer:
 
 def clear_tumour(b: Bench) -> Layer:
     """Polygonal cells with pale, vacuolated cytoplasm, crisp membranes and small dark nuclei."""
-    cells = b.pick(13.0, keep=0.98)
+    cells = b.pick(11.0, keep=0.98)
     kind = NucleusKind(7.4, 6.6, 0.98, 0.14, 0.18, 0.06, clumps=0.22, rim=0.25, nucleoli=1)
     nuclei, cover = b.nuclei(kind, cells, jitter_um=1.4)
     border = b.cell_borders(cells, 1.3)
@@ -55,10 +55,11 @@ def lumen(b: Bench) -> Layer:
 def collagen(b: Bench) -> Layer:
     """Wavy bundles of pink collagen with clefts between them and sparse spindle nuclei along them."""
     angle = b.flow(110, 0.75)
-    bundles = b.fibres(angle, 90, 5.0)
-    strands = b.fibres(angle, 50, 1.6)
-    cleft = np.clip(bundles * 0.8 + 0.45 * strands - 1.35, 0, 1)
-    eosin = (0.50 + 0.10 * bundles * -1 + 0.10 * strands) * (1 - 0.85 * cleft)
+    bundles = b.fibres(angle, 60, 6.5)
+    strands = b.fibres(angle, 26, 1.8)
+    uneven = np.clip(0.55 + 0.45 * b.noise(22), 0.05, 1.3)  # some bundles are hyaline, others fibrillar
+    cleft = np.clip(bundles * 0.8 + 0.5 * strands - 1.5, 0, 0.8)
+    eosin = (0.48 + 0.09 * b.noise(18) - 0.06 * bundles + 0.085 * uneven * strands + 0.02 * b.noise(1.5)) * (1 - cleft)
     spindle = NucleusKind(13.5, 2.9, 1.05, 0.22, 0.2, 0.05, clumps=0.2, rim=0.1)
     nuclei, cover = b.nuclei(spindle, b.pick(11, keep=0.28), angle)
     round_, round_cover = b.nuclei(NucleusKind(6.2, 5.6, 1.35, 0.1, clumps=0.4), b.pick(12, keep=0.05))
@@ -70,9 +71,10 @@ def collagen(b: Bench) -> Layer:
 def myxoid_stroma(b: Bench) -> Layer:
     """Loose, pale, bluish ground with wispy fibres, stellate cells and empty spaces."""
     angle = b.flow(60, 1.5)
-    wisps = b.fibres(angle, 30, 1.5)
+    wisps = b.fibres(angle, 14, 1.4)
+    crossing = b.fibres(b.flow(45, 1.5), 12, 1.2)
     pools = b.noise(28)
-    mesh = np.clip(0.5 + 0.55 * wisps, 0, 2.2)
+    mesh = np.clip(0.45 + 0.38 * wisps + 0.30 * crossing + 0.25 * b.noise(9), 0, 2.0)
     ground = np.clip(0.10 + 0.05 * pools + 0.02 * b.noise(3), 0.015, None)
     stellate = NucleusKind(10.5, 4.0, 0.88, 0.25, 0.2, 0.16, clumps=0.25, rim=0.15)
     nuclei, cover = b.nuclei(stellate, b.pick(12, keep=0.34), angle)
@@ -84,12 +86,12 @@ def myxoid_stroma(b: Bench) -> Layer:
 def cellular_stroma(b: Bench) -> Layer:
     """Desmoplastic stroma: many plump spindle cells in streams, with stray lymphocytes."""
     angle = b.flow(85, 0.9)
-    strands = b.fibres(angle, 60, 2.0)
+    strands = b.fibres(angle, 26, 2.2) * np.clip(0.75 + 0.4 * b.noise(20), 0.1, 1.4)
     plump = NucleusKind(12.5, 4.3, 0.85, 0.18, 0.2, 0.07, clumps=0.28, rim=0.35, nucleoli=1)
     nuclei, cover = b.nuclei(plump, b.pick(8.6, keep=0.50, where=0.5 * b.noise(50)), angle)
     stray, stray_cover = b.nuclei(
         NucleusKind(6.4, 5.9, 1.4, 0.08, clumps=0.4, rim=0.2), b.pick(9, keep=0.07, where=b.noise(60))
     )
     cover = np.maximum(cover, stray_cover)
-    eosin = np.clip(0.40 + 0.11 * strands + 0.05 * b.noise(12), 0.03, None)
+    eosin = np.clip(0.40 + 0.085 * strands + 0.06 * b.noise(12) + 0.025 * b.noise(1.4), 0.03, None)
     return Layer(np.maximum(nuclei, stray) + np.clip(0.11 + 0.04 * strands, 0, None), eosin * (1 - 0.45 * cover))
