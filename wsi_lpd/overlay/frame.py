@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import shapely
 
-from wsi_lpd.overlay.trace import Polygons, Regions
 from wsi_lpd.types import AnyArray, Int64Array
 
 
@@ -46,14 +44,3 @@ class GridFrame:
         shifted = np.asarray(positions, dtype=np.float64) + np.array((self.offset_x, self.offset_y))
         result: AnyArray = shifted / (self.downsample_x, self.downsample_y)
         return result
-
-
-def to_level0(regions: Regions, frame: GridFrame) -> Regions:
-    """The same regions with their polygons in level-0 pixels of the overlay."""
-    return replace(regions, polygons=moved(regions.polygons, frame))
-
-
-def moved(polygons: Polygons, frame: GridFrame) -> Polygons:
-    """Polygons in grid corners, moved to level-0 pixels."""
-    result: Polygons = np.asarray(shapely.transform(polygons, lambda xy: frame.to_level0(xy).astype(np.float64)))
-    return result

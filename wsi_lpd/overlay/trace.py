@@ -8,7 +8,7 @@ done for the whole map at once; the one sequential step, putting each ring in or
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import depth_first_order
 
-from wsi_lpd.overlay.components import label_components
+from wsi_lpd.overlay.components import Components, label_components
+from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.types import BACKGROUND, IGNORE, BoolArray, Int64Array, UInt8Array
 
 Polygons = NDArray[Any]
@@ -35,12 +36,14 @@ class Regions:
         labels: Label-map value of each, uint8 (N,).
         components: int32 (H, W): 0 where there is no class, i + 1 where `polygons[i]` lies.
         areas_px: Label-map pixels of each, int64 (N,).
+        frame: The frame that moved the polygons to level-0 pixels; None while they are in grid corners.
     """
 
     polygons: Polygons
     labels: UInt8Array
     components: NDArray[np.int32]
     areas_px: Int64Array
+    frame: GridFrame | None = None
 
     def __len__(self) -> int:
         return len(self.polygons)
@@ -64,23 +67,44 @@ def trace_regions(label_map: UInt8Array) -> Regions:
     Args:
         label_map: uint8 (H, W).
     """
+    drawn = np.where(label_map == IGNORE, np.uint8(BACKGROUND), label_map)
+    found = label_components(drawn)
+    is_class = found.labels != BACKGROUND
+    components, polygons = _traced(drawn, found, is_class, outside=BACKGROUND)
+    return Regions(polygons, found.labels[is_class], components, found.areas_px[is_class])
+
+
+def trace_background(regions: Regions) -> Polygons:
+    """Traces what lies between the regions, in grid corners, with the same vertices as theirs.
+
+    Together with the regions it covers the whole map without gap or overlap.
+    """
+    label_map = np.concatenate([np.array([BACKGROUND], dtype=np.uint8), regions.labels])[regions.components]
     found = label_components(label_map)
-    is_class = (found.labels != BACKGROUND) & (found.labels != IGNORE)
-    number = np.where(is_class, np.cumsum(is_class), 0).astype(np.int32)
+    return _traced(label_map, found, found.labels == BACKGROUND, outside=IGNORE)[1]
+
+
+def to_level0(regions: Regions, frame: GridFrame) -> Regions:
+    """The same regions with their polygons in level-0 pixels of the overlay."""
+    return replace(regions, polygons=moved(regions.polygons, frame), frame=frame)
+
+
+def moved(polygons: Polygons, frame: GridFrame) -> Polygons:
+    """Polygons in grid corners, moved to level-0 pixels."""
+    result: Polygons = np.asarray(shapely.transform(polygons, lambda xy: frame.to_level0(xy).astype(np.float64)))
+    return result
+
+
+def _traced(
+    label_map: UInt8Array, found: Components, wanted: BoolArray, *, outside: int
+) -> tuple[NDArray[np.int32], Polygons]:
+    """The image of the wanted components, numbered from 1, and their polygons; `outside` frames the map."""
+    if not wanted.any():
+        return np.zeros(label_map.shape, dtype=np.int32), np.empty(0, dtype=object)
+    number = np.where(wanted, np.cumsum(wanted), 0).astype(np.int32)
     components = number[found.image]
-    rings = _rings(label_map, components)
-    return Regions(
-        polygons=_assemble(*rings) if is_class.any() else np.empty(0, dtype=object),
-        labels=found.labels[is_class],
-        components=components,
-        areas_px=found.areas_px[is_class],
-    )
-
-
-def _rings(label_map: UInt8Array, components: NDArray[np.int32]) -> tuple[Int64Array, Int64Array, Int64Array]:
-    """Coordinates (M, 2) of all rings one after the other, ring starts (R,), component (R,) from 0."""
-    corners = _corners(label_map)
-    is_edge, successor = _half_edges(corners, components)
+    corners = _corners(label_map, outside)
+    is_edge, successor = _half_edges(corners, np.isin(np.arange(256), found.labels[wanted]), found.image)
     edges = np.flatnonzero(is_edge)
     position = np.empty(is_edge.size, dtype=np.int32)
     position[edges] = np.arange(len(edges), dtype=np.int32)
@@ -88,15 +112,14 @@ def _rings(label_map: UInt8Array, components: NDArray[np.int32]) -> tuple[Int64A
     edges = edges[order]
     vertex, direction = edges // 4, edges % 4
     xy = np.stack([corners.x[vertex], corners.y[vertex]], axis=1)
-    first, heading = vertex[starts], direction[starts]
     # The pixel on the right hand of a half-edge: below when heading right, to the left when heading down ...
-    row = corners.y[first] - np.isin(heading, (_LEFT, _UP))
-    column = corners.x[first] - np.isin(heading, (_LEFT, _DOWN))
-    return xy, starts, components[row, column].astype(np.int64) - 1
+    row = corners.y[vertex[starts]] - np.isin(direction[starts], (_LEFT, _UP))
+    column = corners.x[vertex[starts]] - np.isin(direction[starts], (_LEFT, _DOWN))
+    return components, _assemble(xy, starts, components[row, column].astype(np.int64) - 1)
 
 
-def _corners(label_map: UInt8Array) -> _Corners:
-    padded = np.pad(label_map, 1, constant_values=BACKGROUND)
+def _corners(label_map: UInt8Array, outside: int) -> _Corners:
+    padded = np.pad(label_map, 1, constant_values=outside)
     horizontal = padded[:-1] != padded[1:]  # boundary between a pixel and the one below it
     vertical = padded[:, :-1] != padded[:, 1:]
     left, right = horizontal[:, :-1], horizontal[:, 1:]
@@ -110,16 +133,17 @@ def _corners(label_map: UInt8Array) -> _Corners:
     return _Corners(x, y, around)
 
 
-def _half_edges(corners: _Corners, components: NDArray[np.int32]) -> tuple[BoolArray, Int64Array]:
+def _half_edges(corners: _Corners, is_wanted: BoolArray, components: NDArray[np.int32]) -> tuple[BoolArray, Int64Array]:
     """Half-edge 4 v + d leaves vertex v in direction d with its region on the right hand.
 
     Returns:
-        Whether it exists and bounds a class (4 V,), and the half-edge that follows it (4 V,).
+        Whether it exists and bounds a label of which `is_wanted` (256,) says so (4 V,), and the half-edge that
+        follows it (4 V,).
     """
     nw, ne, sw, se = corners.around
     is_edge = np.stack([ne != se, sw != se, nw != sw, nw != ne], axis=1)
     region = np.stack([se, sw, nw, ne], axis=1)
-    is_edge &= (region != BACKGROUND) & (region != IGNORE)
+    is_edge &= is_wanted[region]
     joined_falling, joined_rising = _joined_diagonals(corners, components)
     target = _next_vertices(corners)
     turned = (
