@@ -49,6 +49,7 @@ class Layout:
             return np.zeros(grid.shape, np.uint8)
         x, y = self._warped(grid)
         regions = nearest_sites(x, y, REGION_UM, self._seed + 40, spread=0.12)
+        regions = self._mingled(grid, regions)
         classes = _site_class(regions.ix, regions.iy, self._seed)
         morphology = hashed(regions.ix, regions.iy, self._seed + 50) >> np.uint64(20)
         out = np.zeros(grid.shape, np.uint8)
@@ -89,10 +90,21 @@ class Layout:
         for axis, along in enumerate((grid.x_um[None, :], grid.y_um[:, None])):
             s = 10 + 5 * axis
             shift = (
-                44 * self._noise(grid, 210, s) + 24 * self._noise(grid, 80, s + 1) + 7 * self._noise(grid, 28, s + 2)
+                50 * self._noise(grid, 230, s) + 24 * self._noise(grid, 80, s + 1) + 7 * self._noise(grid, 28, s + 2)
             )
             moved.append((along + shift).astype(np.float32))
         return moved[0], moved[1]
+
+    def _mingled(self, grid: Grid, regions: Nearest) -> Nearest:
+        """Lets regions send tongues and islands into each other near their border."""
+        gap = regions.second_um - regions.distance_um
+        over = gap < 30 * self._noise(grid, 62, 16) + 10 * self._noise(grid, 24, 17)
+        return regions._replace(
+            ix=np.where(over, regions.second_ix, regions.ix),
+            iy=np.where(over, regions.second_iy, regions.iy),
+            second_ix=np.where(over, regions.ix, regions.second_ix),
+            second_iy=np.where(over, regions.iy, regions.second_iy),
+        )
 
     def _septa(self, grid: Grid, regions: Nearest, classes: UInt8Array) -> BoolArray:
         """Strands of stroma between some regions of different classes."""
@@ -155,6 +167,6 @@ def _pieces(width_um: float, height_um: float, seed: int) -> list[Piece]:
     for j in range(n_y):
         for i in range(n_x):
             dx, dy = rng.uniform(-0.04, 0.04, 2)
-            a, b = rng.uniform(0.39, 0.45, 2)
+            a, b = rng.uniform(0.37, 0.42, 2)
             pieces.append(Piece((i + 0.5 + dx) * step_x, (j + 0.5 + dy) * step_y, a * step_x, b * step_y))
     return pieces

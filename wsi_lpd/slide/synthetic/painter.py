@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
-from wsi_lpd.types import AnyArray, Float32Array, Size, UInt8Array
+from wsi_lpd.types import AnyArray, Float32Array, Int64Array, Size, UInt8Array
 
 from .layout import Layout
 from .noise import Grid, smooth_noise
@@ -20,7 +20,17 @@ BLOCK_PX: Final = 1024
 """Side of a block: the unit of work, whatever the number of threads."""
 
 _HALO_PX: Final = 2
+_PAINTED_PX: Final = BLOCK_PX + 2 * _HALO_PX
+_BAND_PX: Final = 96
+_LINE: Final = np.arange(-_HALO_PX, BLOCK_PX + _HALO_PX, dtype=np.float32)
+"""Positions of the painted pixels in their block."""
+
+_REACH_PX: Final = 64
+_FIELD_PX: Final = BLOCK_PX + 2 * _REACH_PX
+"""The layout is looked up this far round a block: further than half of any cell."""
+
 _SHADE_STEP_PX: Final = 32
+_SHADE_REACH_PX: Final = 64
 
 _NUCLEUS_CONTRAST: Final = 55
 """Grey levels in red by which a nucleus is darker than what lies round it."""
@@ -49,100 +59,126 @@ class Painter:
         self._swatches: Swatches = make_swatches(side, 1 / mpp, stain, seed, pool)
         # One node per two micrometres at most, so that cells do not fall between nodes.
         self._step_px = next(step for step in (8, 4, 2, 1) if step * mpp <= 2.05 or step == 1)
-        self._reach_px = 64 if mpp < 0.3 else 32
+        n_textures = len(CLASS_OF)
+        self._first_pixel = np.arange(n_textures, dtype=np.int64) * side**2
+        self._jumps = [_jump(steps) for steps in (self._swatches.cells.to_centre_px, self._swatches.cells.to_grain_px)]
+        here = _LINE.astype(np.int64) + _REACH_PX
+        self._positions = here[:, None] * _FIELD_PX + here[None, :]
 
     def block(self, column: int, row: int) -> Block:
         """Paints the block whose top-left pixel is (column, row) * BLOCK_PX."""
-        index = self._swatch_index(column, row)
-        texture, frayed = self._textures(column, row, index)
-        rgbx = self._pixels(index, texture)
-        fringe = texture != frayed
-        if fringe.any():
-            rgbx[fringe] = _overlaid(rgbx[fringe], self._pixels(index[fringe], frayed[fringe]))
-        rgb = cv2.GaussianBlur(cv2.cvtColor(rgbx, cv2.COLOR_RGBA2RGB), (3, 3), 0.55)
+        coarse = self._layout.textures(self._grid(column, row, self._step_px, _REACH_PX))
+        layout = coarse.repeat(self._step_px, axis=0).repeat(self._step_px, axis=1).ravel()
+        single = bool((coarse == coarse[0, 0]).all())
+        drift = self._drift(column, row)
+        texture = np.empty((_PAINTED_PX, _PAINTED_PX), np.uint8)
+        rgb = np.empty((_PAINTED_PX, _PAINTED_PX, 3), np.uint8)
+        for start in range(0, _PAINTED_PX, _BAND_PX):  # bands, because their arrays stay in the processor's cache
+            band = np.s_[start : min(start + _BAND_PX, _PAINTED_PX)]
+            index = self._swatch_index(drift, band, column, row)
+            if single:
+                texture[band] = coarse[0, 0]
+                rgbx = self._pixels(index, texture[band])
+            else:
+                rgbx, texture[band] = self._bordered(layout, index, band)
+            cv2.cvtColor(rgbx, cv2.COLOR_RGBA2RGB, dst=rgb[band])
         inner = np.s_[_HALO_PX:-_HALO_PX, _HALO_PX:-_HALO_PX]
-        shaded = self._shaded(np.ascontiguousarray(rgb[inner]), column, row)
-        return Block(shaded, CLASS_OF.take(texture[inner]))
+        soft = cv2.GaussianBlur(rgb, (3, 3), 0.55)[inner]
+        return Block(self._shaded(np.ascontiguousarray(soft), column, row), CLASS_OF.take(texture[inner]))
 
     def _grid(self, column: int, row: int, step_px: int, reach_px: int) -> Grid:
         """Nodes in the middle of every `step_px` pixels of a block and of a margin of `reach_px` round it."""
         offsets = np.arange(-reach_px + 0.5 * step_px, BLOCK_PX + reach_px, step_px)
         return Grid((column * BLOCK_PX + offsets) * self._mpp, (row * BLOCK_PX + offsets) * self._mpp)
 
-    def _enlarged(self, field: Float32Array, step_px: int, reach_px: int, halo_px: int) -> Float32Array:
-        side = field.shape[0] * step_px
-        large = cv2.resize(field, (side, side), interpolation=cv2.INTER_LINEAR)
-        cut = reach_px - halo_px
-        return np.asarray(large[cut : side - cut, cut : side - cut])
-
-    def _swatch_index(self, column: int, row: int) -> AnyArray:
-        """Which pixel of a swatch each pixel of the block shows, int64 (side, side) with the halo.
+    def _drift(self, column: int, row: int) -> list[Float32Array]:
+        """How far the swatches are moved in x and in y at each pixel.
 
         The swatches are repeated over the slide, but stretched and bent slowly, so that no two repeats are alike
         or stand in a row.
         """
-        grid = self._grid(column, row, _SHADE_STEP_PX, 64)
-        period = np.int64(self._swatches.side_px)
-        position = np.arange(-_HALO_PX, BLOCK_PX + _HALO_PX, dtype=np.float32)
-        index = []
+        grid = self._grid(column, row, _SHADE_STEP_PX, _SHADE_REACH_PX)
+        drift = []
         for axis in range(2):
-            drift = 150 * smooth_noise(grid, 1_900, self._seed + axis) + 34 * smooth_noise(
-                grid, 430, self._seed + 2 + axis
-            )
-            bent = self._enlarged(drift / np.float32(self._mpp), _SHADE_STEP_PX, 64, _HALO_PX)
-            bent += position[None, :] if axis == 0 else position[:, None]
-            start = np.int64((column, row)[axis] * BLOCK_PX)
-            index.append((np.floor(bent).astype(np.int64) + start) & (period - 1))
-        return index[1] * period + index[0]
+            wide_um = 150 * smooth_noise(grid, 1_900, self._seed + axis)
+            near_um = 34 * smooth_noise(grid, 430, self._seed + 2 + axis)
+            drift.append(_enlarged((wide_um + near_um) / np.float32(self._mpp), _HALO_PX))
+        return drift
 
-    def _pixels(self, index: AnyArray, texture: AnyArray) -> UInt8Array:
+    def _swatch_index(self, drift: list[Float32Array], band: slice, column: int, row: int) -> Int64Array:
+        """Which pixel of a swatch each pixel of a band shows, (rows, _PAINTED_PX)."""
+        period = self._swatches.side_px
+        index = []
+        for axis, line in enumerate((_LINE[None, :], _LINE[band, None])):
+            moved = drift[axis][band] + (line + np.float32(64 * period))
+            whole = moved.astype(np.int32)  # positions are positive, so this is the floor
+            whole += np.int32((column, row)[axis] * BLOCK_PX % period)
+            whole &= np.int32(period - 1)
+            index.append(whole)
+        flat = index[1]
+        flat *= np.int32(period)
+        flat += index[0]
+        return flat.astype(np.int64)
+
+    def _pixels(self, index: Int64Array, texture: UInt8Array) -> UInt8Array:
         """R, G, B and a spare byte of each pixel, (..., 4)."""
-        flat = index + texture * np.int64(self._swatches.side_px**2)
+        flat = self._first_pixel.take(texture)
+        flat += index
         return self._swatches.pixels.take(flat, mode="wrap").view(np.uint8).reshape(*flat.shape, 4)
 
-    def _textures(self, column: int, row: int, index: AnyArray) -> tuple[AnyArray, AnyArray]:
-        """The texture of each pixel, that of the layout at the centre of its cell; and again at its grain.
+    def _bordered(self, layout: UInt8Array, index: Int64Array, band: slice) -> tuple[UInt8Array, UInt8Array]:
+        """Pixels and textures of a band: each pixel has the texture that the layout has at the centre of its cell.
 
-        The two differ along borders only: there, both tissues show, as they do in a section of some thickness.
+        Looked up at its grain instead, it may have another, along borders only: there both tissues show, as they do
+        in a section of some thickness.
         """
-        coarse = self._layout.textures(self._grid(column, row, self._step_px, self._reach_px))
-        first = coarse[0, 0]
-        if (coarse == first).all():
-            plain = np.full(index.shape, first, np.uint8)
-            return plain, plain
-        shift = int(self._step_px).bit_length() - 1
-        here = np.arange(-_HALO_PX, BLOCK_PX + _HALO_PX) + self._reach_px
-        limit = self._reach_px - _HALO_PX
         found = []
-        for steps in (self._swatches.cells.to_centre_px, self._swatches.cells.to_grain_px):
-            dx = steps[0].ravel().take(index).clip(-limit, limit)
-            dy = steps[1].ravel().take(index).clip(-limit, limit)
-            at = ((here[:, None] + dy) >> shift) * np.int64(coarse.shape[1]) + ((here[None, :] + dx) >> shift)
-            found.append(coarse.ravel().take(at))
-        return found[0], found[1]
+        for jump in self._jumps:
+            at = jump.take(index, mode="wrap")
+            at += self._positions[band]
+            found.append(layout.take(at, mode="wrap"))
+        rgbx = self._pixels(index, found[0])
+        fringe = found[0] != found[1]
+        if fringe.any():
+            rgbx[fringe] = _overlaid(rgbx[fringe], self._pixels(index[fringe], found[1][fringe]))
+        return rgbx, found[0]
 
     def _shaded(self, rgb: UInt8Array, column: int, row: int) -> UInt8Array:
         """Varies the section's thickness and the lamp's light, both slowly, and draws the pen."""
-        grid = self._grid(column, row, _SHADE_STEP_PX, 64)
+        grid = self._grid(column, row, _SHADE_STEP_PX, _SHADE_REACH_PX)
         seed = self._seed + 10
         thickness = 1 + 0.07 * smooth_noise(grid, 700, seed) + 0.035 * smooth_noise(grid, 160, seed + 1)
         tint = 0.03 * smooth_noise(grid, 500, seed + 2)
         absorbed = np.stack([thickness - tint, thickness, thickness + tint], axis=-1)
-        light = (1 + 0.008 * smooth_noise(grid, 900, seed + 3))[..., None] * np.ones(3, np.float32)
+        light = (0.985 + 0.006 * smooth_noise(grid, 900, seed + 3))[..., None] * np.ones(3, np.float32)
         ink = None if self._pen is None else self._pen.transmission(grid)
         if ink is not None:
             light = light * ink
-        dark = cv2.multiply(cv2.bitwise_not(rgb), self._gain(absorbed), scale=1 / 128)
-        return np.asarray(cv2.multiply(cv2.bitwise_not(dark), self._gain(light), scale=1 / 128), np.uint8)
-
-    def _gain(self, factor: Float32Array) -> UInt8Array:
-        """A factor below 2 for each pixel of the block as uint8, 128 for one."""
-        small = np.clip(factor * 128, 0, 255).astype(np.float32)
-        return np.round(self._enlarged(small, _SHADE_STEP_PX, 64, 0)).astype(np.uint8)
+        dark = cv2.multiply(cv2.bitwise_not(rgb), _levels(absorbed, 128), scale=1 / 128)
+        return np.asarray(cv2.multiply(cv2.bitwise_not(dark), _levels(light, 255), scale=1 / 255), np.uint8)
 
 
-def _overlaid(one: UInt8Array, other: UInt8Array) -> UInt8Array:
-    """Two tissues over one another, (N, 4) each: the mean, but a nucleus of either stays as dark as it is."""
-    red = one[:, 0].astype(np.int16) - other[:, 0]
-    darker = np.where(red[:, None] < 0, one, other)
-    return np.where(np.abs(red)[:, None] > _NUCLEUS_CONTRAST, darker, cv2.addWeighted(one, 0.5, other, 0.5, 0))
+def _levels(factor: Float32Array, one: int) -> UInt8Array:
+    """A slowly varying factor for each pixel of the block, as uint8 with `one` for 1."""
+    return _enlarged(np.clip(np.round(factor * one), 0, 255).astype(np.uint8), 0)
+
+
+def _enlarged(field: AnyArray, halo_px: int) -> AnyArray:
+    """From the nodes of the shading grid to the pixels of a block with a halo."""
+    side = field.shape[0] * _SHADE_STEP_PX
+    large = cv2.resize(field, (side, side), interpolation=cv2.INTER_LINEAR)
+    cut = _SHADE_REACH_PX - halo_px
+    return large[cut : side - cut, cut : side - cut]
+
+
+def _jump(steps: AnyArray) -> Int64Array:
+    """Steps (2, side, side) as steps in the flattened layout of a block."""
+    limit = _REACH_PX - _HALO_PX
+    dx, dy = np.clip(steps.astype(np.int64), -limit, limit)
+    return np.asarray(dy * _FIELD_PX + dx, np.int64).ravel()
+
+
+def _overlaid(cell: UInt8Array, frayed: UInt8Array) -> UInt8Array:
+    """Two tissues over one another, (N, 4) each: their mean, but whole nuclei stay and slivers of others do not show."""
+    nuclear = np.abs(cell[:, 0].astype(np.int16) - frayed[:, 0]) > _NUCLEUS_CONTRAST
+    return np.where(nuclear[:, None], cell, cv2.addWeighted(cell, 0.5, frayed, 0.5, 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class PenMarks:
             low, high = stroke.min(0) - margin, stroke.max(0) + margin
             if high[0] < grid.x_um[0] or low[0] > grid.x_um[-1] or high[1] < grid.y_um[0] or low[1] > grid.y_um[-1]:
                 continue
-            for start, end in zip(stroke[:-1], stroke[1:], strict=True):
+            for start, end in pairwise(stroke):
                 np.minimum(distance, _to_segment(grid, start, end), out=distance)
         if distance.min() > margin:
             return None
