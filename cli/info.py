@@ -90,13 +90,15 @@ def _text(facts: dict[str, Any]) -> str:
 
 def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     levels = ", ".join(f"{x['width_px']}x{x['height_px']} (/{x['downsample']:.4g})" for x in facts["levels"])
+    # One statement that is used would only be said twice.
+    statements = [] if len(facts["mpp_candidates"]) == 1 and facts["mpp"] is not None else facts["mpp_candidates"]
     rows = [
         ("size", f"{facts['width_px']} x {facts['height_px']} px{_extent(facts)}"),
         ("levels", f"{len(facts['levels'])}: {levels}"),
         ("vendor", facts["vendor"] or "not stated"),
         ("reader", f"{facts['reader']} ({facts['reader_reason']})"),
         ("resolution", _resolution(facts)),
-        *(("", f"{c['source']}: {_both(c)} um/px, {c['verdict']}") for c in facts["mpp_candidates"]),
+        *(("", f"{c['source']}: {_both(c)} um/px, {c['verdict']}") for c in statements),
         ("objective", "not stated" if facts["objective_power"] is None else f"{facts['objective_power']:g}x"),
     ]
     if facts["bounds"] is not None:

@@ -68,7 +68,8 @@ def _second_choice(location: str, refusal: UnknownFormatError) -> tuple[SlideRea
         name = "tiffslide" if start.startswith(_TIFF_STARTS) and not _is_plain(location) else "image"
         return _make(location, name), reason
     except SlideError as err:
-        raise SlideError(f"{refusal}, and it {str(err).removeprefix(f'{location}: ')}") from err
+        second = str(err).removeprefix(f"{location}: ")
+        raise SlideError(f"{refusal}; tried next: {second}; if it is a slide, it is cut short or damaged") from err
 
 
 def _make(location: str, name: str) -> SlideReader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 from collections.abc import Mapping
 
 import cv2
@@ -33,7 +34,7 @@ class OpenSlideReader:
         self._handles = PerProcess(functools.partial(_open, location))
         handle = self._handles.get()
         try:
-            self.properties: Mapping[str, str] = dict(handle.properties)
+            self.properties = _texts(handle)
             self.levels = levels_of(list(handle.level_dimensions))
             self.associated = tuple(handle.associated_images)
         except openslide.OpenSlideError as err:
@@ -102,9 +103,15 @@ def _cache(process: int) -> openslide.OpenSlideCache:
     return openslide.OpenSlideCache(CACHE_BYTES)
 
 
+def _texts(handle: openslide.OpenSlide) -> Mapping[str, str]:
+    """All properties but those whose name is so damaged that OpenSlide lists it without finding it again."""
+    stated = handle.properties
+    return {key: value for key in stated if (value := stated.get(key)) is not None}
+
+
 def _colour(text: str | None) -> tuple[int, int, int]:
     """OpenSlide's `RRGGBB`; white where none is stated."""
-    if text is None:
+    if text is None or re.fullmatch("[0-9A-Fa-f]{6}", text) is None:
         return (255, 255, 255)
     red, green, blue = bytes.fromhex(text)
     return (red, green, blue)
