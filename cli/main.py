@@ -10,6 +10,7 @@ from wsi_lpd import __version__
 
 from ._console import set_up_logging
 from .info import info
+from .tile import tile
 
 app = typer.Typer(
     help="Image-level patch labels in, a whole-slide tissue map that loads in QuPath out.",
@@ -37,6 +38,7 @@ def _root(
 
 
 app.command("info")(info)
+app.command("tile")(tile)
 
 
 def run() -> None:

@@ -16,7 +16,7 @@ from wsi_lpd.patches.images import read_image, read_index_mask
 from wsi_lpd.patches.label_csv import read_label_csv
 from wsi_lpd.patches.label_folder import read_label_folder, split_folder
 from wsi_lpd.patches.store import PatchStore
-from wsi_lpd.patches.table import UNKNOWN, LabelTable, MaskSource, PatchSource, balance_lines, join
+from wsi_lpd.patches.table import UNKNOWN, LabelTable, MaskSource, PatchSource, class_balance, join
 from wsi_lpd.types import IGNORE, UInt8Array
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "LabelTable",
     "MaskSource",
     "PatchSource",
-    "balance_lines",
+    "class_balance",
     "read_labels",
     "read_masks",
     "read_patches",

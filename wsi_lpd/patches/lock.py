@@ -20,13 +20,19 @@ STALE_S = 900.0
 NAMELESS_S = 10.0
 """A lock without its owner's name is dead after this time."""
 
+_POLL_S = 0.2
+
 
 @contextmanager
-def locked(path: Path) -> Iterator[Callable[[], None]]:
+def locked(path: Path, *, wait_s: float = 0.0) -> Iterator[Callable[[], None]]:
     """Holds the right to write `path`, and yields a function that renews it during long work.
 
     The lock is the file `<path>.lock` with process id and host. One whose process no longer lives (or, on another
     host, one not renewed for `STALE_S`) is taken over.
+
+    Args:
+        path: What is to be written.
+        wait_s: How long to wait for another process to let go.
 
     Raises:
         StoreError: If another process holds it.
@@ -35,12 +41,23 @@ def locked(path: Path) -> Iterator[Callable[[], None]]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     mine = {"pid": os.getpid(), "host": socket.gethostname(), "started": _process_start(os.getpid())}
     mine["token"] = uuid.uuid4().hex
-    _take(lock, json.dumps(mine), path)
+    _wait_for(lock, json.dumps(mine), path, wait_s)
     try:
         yield lambda: os.utime(lock)
     finally:
         if _holder(lock) == mine:
             lock.unlink(missing_ok=True)
+
+
+def _wait_for(lock: Path, text: str, path: Path, wait_s: float) -> None:
+    end = time.monotonic() + wait_s
+    while True:
+        try:
+            return _take(lock, text, path)
+        except StoreError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(_POLL_S)
 
 
 def _take(lock: Path, text: str, path: Path) -> None:

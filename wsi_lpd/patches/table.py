@@ -145,7 +145,7 @@ def join(tables: Sequence[LabelTable], *, names: Sequence[str]) -> LabelTable:
     return table
 
 
-def balance_lines(table: LabelTable) -> list[str]:
+def class_balance(table: LabelTable) -> list[str]:
     """The class balance as lines of text: patches with, without and not judged, per class, and label sets."""
     width = max(len(name) for name in (*table.classes, "class"))
     lines = [f"{len(table)} labelled patches of {len(set(table.groups))} slides or images"]

@@ -25,7 +25,7 @@ from wsi_lpd.patches.lock import locked
 from wsi_lpd.patches.meta import SlideIdentity, StoreMeta
 from wsi_lpd.patches.store import PatchStore, StoreWriter, recover
 from wsi_lpd.progress import SILENT, Advance, Progress
-from wsi_lpd.slide import Slide, TissueMask, find_tissue
+from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
 from wsi_lpd.slide.resample import choose_level
 from wsi_lpd.types import Box, Float32Array, Int64Array, UInt8Array
 
@@ -73,6 +73,21 @@ class TilingReport:
     seconds: float
 
 
+def open_to_tile(location: str | Path, *, mpp: float | None = None) -> Slide:
+    """Opens a slide that has, or is given, a resolution.
+
+    Raises:
+        SlideError: If it cannot be opened, or nothing states its mpp. The slide's own message names `--mpp`, which is
+            the scale of the patches in `tile`; here it names `--slide-mpp`.
+    """
+    try:
+        slide = open_slide(location, mpp=mpp)
+        _ = slide.mpp  # asked for its error; a slide without one is closed when it is collected
+    except SlideError as err:
+        raise SlideError(str(err).replace("--mpp", "--slide-mpp")) from err
+    return slide
+
+
 def plan_tiling(slide: Slide, config: TileConfig) -> TilingPlan:
     """Decides which patches of a slide are kept, from its thumbnail alone.
 
@@ -80,13 +95,12 @@ def plan_tiling(slide: Slide, config: TileConfig) -> TilingPlan:
         SlideError: If the slide has no mpp, or is coarser than the patches and up-sampling is not allowed.
         ConfigError: If the step is below one pixel of the slide.
     """
-    if slide.resolution is None:
-        raise SlideError(_missing_mpp(slide))
-    for warning in slide.resolution.warnings:
-        logger.warning("%s: %s", slide.name, warning)
+    mpp = slide.mpp
+    for warning in slide.resolution.warnings if slide.resolution is not None else ():
+        logger.warning("%s: %s", slide.name, warning.replace("--mpp", "--slide-mpp"))
     _refuse_upsampling(slide, config)
     area = Box(0, 0, *slide.size_px) if slide.bounds is None else slide.bounds
-    grid = lay_grid(area, slide_mpp=slide.mpp, mpp=config.mpp, patch_px=config.patch_px, step_px=config.step_px)
+    grid = lay_grid(area, slide_mpp=mpp, mpp=config.mpp, patch_px=config.patch_px, step_px=config.step_px)
     mask = find_tissue(slide, config.tissue)
     cells = grid.cells()
     tissue = mask.fractions(grid.boxes(cells))
@@ -140,7 +154,7 @@ def tile_slide(
         if n_before:
             logger.info("%s: goes on after %d of %d patches", path.name, n_before, len(plan))
         with progress.stage(f"tile {plan.meta.slide.name}", len(plan), "patches") as advance:
-            _write(slide, plan, writer, _n_threads(workers), renew, advance)
+            _write(slide, plan, writer, n_threads(workers), renew, advance)
         writer.finish()
     return TilingReport(path, len(plan), "resumed" if n_before else "written", time.perf_counter() - start)
 
@@ -185,7 +199,8 @@ def _in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def _n_threads(workers: int | None) -> int:
+def n_threads(workers: int | None) -> int:
+    """Number of reading threads: as asked, or one per core and at most `MAX_WORKERS`."""
     return min(os.cpu_count() or 1, MAX_WORKERS) if workers is None else max(workers, 1)
 
 
@@ -207,14 +222,6 @@ def _refuse_upsampling(slide: Slide, config: TileConfig) -> None:
             f"{slide.path}: has {slide.mpp:.4g} um/px at best, coarser than the {config.mpp:g} um/px asked for; "
             f"pass --mpp {slide.mpp:.4g} or more, or enlarge it with --set tile.allow_upsampling=true"
         )
-
-
-def _missing_mpp(slide: Slide) -> str:
-    """The slide's own message, with the name that its flag has here: `--mpp` is the patches' scale in `tile`."""
-    try:
-        return f"{slide.path}: has {slide.mpp:g} um/px"
-    except SlideError as err:
-        return str(err).replace("--mpp", "--slide-mpp")
 
 
 def _meta(slide: Slide, config: TileConfig, grid: PatchGrid, level: int) -> StoreMeta:

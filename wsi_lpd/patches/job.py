@@ -1,0 +1,207 @@
+"""The whole of `tile`: slides to stores and previews, and one label file for the call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wsi_lpd.config import TileConfig
+from wsi_lpd.errors import StoreError
+from wsi_lpd.patches.annotations import find_annotations, label_patches, read_areas
+from wsi_lpd.patches.forecast import Forecast, forecast
+from wsi_lpd.patches.lock import locked
+from wsi_lpd.patches.patches_csv import CsvReport, StoreRows, check_labels_kept, write_patches_csv
+from wsi_lpd.patches.preview import PREVIEW_SIDE_PX, write_preview
+from wsi_lpd.patches.store import PatchStore
+from wsi_lpd.patches.table import find_class
+from wsi_lpd.patches.tiler import TilingPlan, TilingReport, open_to_tile, plan_tiling, tile_slide
+from wsi_lpd.progress import SILENT, Progress
+from wsi_lpd.slide import Slide
+from wsi_lpd.types import Int64Array
+
+logger = logging.getLogger(__name__)
+
+CSV_NAME = "patches.csv"
+_CSV_WAIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """Where the label columns come from.
+
+    Attributes:
+        classes: Class columns wanted; None takes the classes of the annotations.
+        annotations: A QuPath GeoJSON file, a folder of them, or a pattern with `*` for the slide's name.
+        complete: Every area of the classes is drawn; see `annotations.py`.
+        origin: Frame of the annotations: auto, level0 or bounds.
+    """
+
+    classes: tuple[str, ...] | None = None
+    annotations: Path | None = None
+    complete: bool = False
+    origin: str = "auto"
+
+
+@dataclass
+class TileJob:
+    """One call of `tile`: slides one after another, then the label file.
+
+    Attributes:
+        out: Folder of the stores, the previews and `patches.csv`.
+        config: How to tile.
+        n_slides: Slides of the call.
+        labels: Where labels come from.
+        workers: Reading threads; None chooses.
+        overwrite: Replace finished stores of other settings.
+        progress: Told of every patch.
+    """
+
+    out: Path
+    config: TileConfig
+    n_slides: int = 1
+    labels: LabelSource = LabelSource()
+    workers: int | None = None
+    overwrite: bool = False
+    progress: Progress = SILENT
+    _done: list[_Tiled] = field(default_factory=list)
+    _owner: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_labels_kept(self.csv_path, [])  # a file that cannot be merged is told of now, not after hours
+
+    @property
+    def csv_path(self) -> Path:
+        """The label file."""
+        return self.out / CSV_NAME
+
+    def run(self, location: str | Path, *, slide_mpp: float | None = None) -> TilingReport:
+        """Tiles one slide.
+
+        Raises:
+            SlideError: If the slide cannot be used.
+            StoreError: If its store cannot be written.
+            LabelError: If its annotations cannot be used, or labels of an old store would be lost.
+        """
+        with open_to_tile(location, mpp=slide_mpp) as slide:
+            path = self._claim(slide)
+            areas = self._areas(slide)
+            plan = plan_tiling(slide, self.config)
+            if self.overwrite:
+                self._check_labels(path, plan)
+            report = tile_slide(
+                slide, path, plan, workers=self.workers, overwrite=self.overwrite, progress=self.progress
+            )
+            boxes = _boxes(plan)
+            self._preview(slide, plan, boxes, path, report)
+        self._done.append(_Tiled(path.name, slide.name, boxes, plan, areas))
+        return report
+
+    def foresee(self, location: str | Path, *, slide_mpp: float | None = None) -> Forecast:
+        """Predicts patches, bytes and time of a slide from its thumbnail and a few reads; writes nothing."""
+        with open_to_tile(location, mpp=slide_mpp) as slide:
+            self._claim(slide)
+            self._areas(slide)
+            return forecast(slide, plan_tiling(slide, self.config), workers=self.workers)
+
+    def finish(self) -> CsvReport | None:
+        """Writes the label file over all slides that were tiled; None if there were none.
+
+        Raises:
+            LabelError: If the file there cannot be merged.
+        """
+        if not self._done:
+            return None
+        classes = self._classes()
+        stores = [
+            StoreRows(tiled.store, tiled.slide, tiled.plan.coords, tiled.plan.tissue, self._labels_of(tiled, classes))
+            for tiled in self._done
+        ]
+        with locked(self.csv_path, wait_s=_CSV_WAIT_S):
+            report = write_patches_csv(self.csv_path, stores, classes)
+        if report.n_disagree:
+            logger.warning(
+                "%s: %d cells keep their old label where the annotations now say otherwise; to take the annotations, "
+                "move the file away and run tile again",
+                self.csv_path, report.n_disagree,
+            )  # fmt: skip
+        return report
+
+    def _claim(self, slide: Slide) -> Path:
+        name = f"{slide.name}.zarr"
+        if name in self._owner:
+            raise StoreError(
+                f"{slide.location}: its store {name} would take the place of that of {self._owner[name]}; "
+                "tile one of them into another --out"
+            )
+        self._owner[name] = slide.location
+        return self.out / name
+
+    def _areas(self, slide: Slide) -> dict[str, list[Any]] | None:
+        if self.labels.annotations is None:
+            return None
+        path = find_annotations(self.labels.annotations, slide.path, slide.name, n_slides=self.n_slides)
+        if path is None:
+            logger.warning("%s: no annotations at %s; its patches stay unlabelled", slide.name, self.labels.annotations)
+            return None
+        return read_areas(path, bounds=slide.bounds, origin=self.labels.origin)
+
+    def _check_labels(self, path: Path, plan: TilingPlan) -> None:
+        try:
+            fields_change = not PatchStore.open(path).meta.same_fields(plan.meta)
+        except StoreError:
+            fields_change = False  # no store, or a damaged one: there is nothing to compare with
+        check_labels_kept(self.csv_path, [(path.name, plan.coords)], fields_change=fields_change)
+
+    def _preview(self, slide: Slide, plan: TilingPlan, boxes: Int64Array, path: Path, report: TilingReport) -> None:
+        picture = path.with_name(f"{slide.name}.preview.png")
+        if report.status == "unchanged" and picture.exists():
+            return
+        thumbnail = slide.thumbnail(PREVIEW_SIDE_PX)
+        write_preview(picture, thumbnail, slide_px=slide.size_px, mask=plan.mask, boxes=boxes)
+
+    def _classes(self) -> tuple[str, ...]:
+        found = list(dict.fromkeys(name for tiled in self._done for name in tiled.areas or ()))
+        if self.labels.classes is None:
+            return tuple(found)
+        if self.labels.annotations is not None and any(tiled.areas is not None for tiled in self._done):
+            _warn_of_absent(self.labels.classes, found)
+        return self.labels.classes
+
+    def _labels_of(self, tiled: _Tiled, classes: Sequence[str]) -> Any:
+        if tiled.areas is None:
+            return None
+        return label_patches(
+            tiled.areas,
+            classes,
+            boxes=tiled.boxes,
+            tissue=tiled.plan.tissue,
+            config=self.config,
+            complete=self.labels.complete,
+        )
+
+
+@dataclass(frozen=True)
+class _Tiled:
+    store: str
+    slide: str
+    boxes: Int64Array
+    plan: TilingPlan
+    areas: Mapping[str, Sequence[Any]] | None
+
+
+def _boxes(plan: TilingPlan) -> Int64Array:
+    side = np.full_like(plan.coords, plan.grid.side)
+    return np.concatenate([plan.coords, side], axis=1)
+
+
+def _warn_of_absent(classes: Sequence[str], found: Sequence[str]) -> None:
+    absent = [name for name in classes if find_class(name, found) is None]
+    if absent:
+        logger.warning(
+            "class %s is in no annotation; the annotations have %s", ", ".join(absent), ", ".join(found) or "no classes"
+        )
