@@ -7,6 +7,7 @@ left or upper edge and reaches past the other.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,10 +140,10 @@ def plan_reads(grid: PatchGrid, cells: Int64Array, *, per_side: int) -> tuple[In
     order = np.lexsort((column, row, column // per_side, row // per_side))
     cells = cells[order]
     block = cells // per_side
-    starts = np.flatnonzero(np.r_[True, np.any(block[1:] != block[:-1], axis=1)]) if len(cells) else np.array([], int)
+    borders = np.flatnonzero(np.any(block[1:] != block[:-1], axis=1)) + 1
     reads: list[Read] = []
-    for first, end in zip(starts, [*starts[1:], len(cells)], strict=True):
-        reads.extend(_reads_of_block(grid, cells[first:end], int(first)))
+    for first, end in itertools.pairwise(sorted({0, *borders.tolist(), len(cells)})):
+        reads.extend(_reads_of_block(grid, cells[first:end], first))
     return order.astype(np.int64), reads
 
 
