@@ -10,6 +10,7 @@ from wsi_lpd import __version__
 
 from ._console import set_up_logging
 from .info import info
+from .synth import synth
 from .tile import tile
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ def _root(
 
 
 app.command("info")(info)
+app.command("synth")(synth)
 app.command("tile")(tile)
 
 

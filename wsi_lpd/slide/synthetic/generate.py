@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import tifffile
 
 from wsi_lpd.classes import qupath_classes
 from wsi_lpd.errors import SlideError
-from wsi_lpd.files import replacing
+from wsi_lpd.files import remove, replacing
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.types import AnyArray, Size
 
 from .painter import BLOCK_PX, Painter
 from .textures import SYNTHETIC_CLASSES
+from .truth import write_truth_geojson
 from .writer import EncodedBlock, SlideWriter, blocks_in_order, encode_block
 
 GENERATOR_VERSION: Final = 1
@@ -53,6 +55,7 @@ def write_synthetic_slide(
     mpp: float = 0.25,
     pen_marks: bool = False,
     truth_downsample: int = TRUTH_DOWNSAMPLE,
+    geojson: bool = True,
     threads: int | None = None,
     progress: Progress = SILENT,
 ) -> SyntheticSlide:
@@ -67,6 +70,7 @@ def write_synthetic_slide(
         mpp: Micrometres per pixel of level 0.
         pen_marks: Draw felt-pen marks over tissue and glass.
         truth_downsample: Level-0 pixels per truth pixel: 1, 2, 4 ... 64.
+        geojson: Trace the truth to polygons as well.
         threads: Worker threads; none = one per core.
         progress: Told of every block of 1024 x 1024 pixels.
 
@@ -75,10 +79,10 @@ def write_synthetic_slide(
     """
     _check(path, size_px, seed, mpp, truth_downsample)
     n_threads = len(os.sched_getaffinity(0)) if threads is None else threads
-    truth_image = truth_path(path, ".tif")
+    slide = _named(path, size_px, seed, mpp, truth_downsample, geojson)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The slide takes its name last: where it exists, its truth does too.
-    with replacing(path) as slide_tmp, replacing(truth_image) as truth_tmp, ThreadPoolExecutor(n_threads) as pool:
+    remove(path)  # the slide takes its name last: where it exists, its truth exists and fits
+    with replacing(path) as slide_tmp, replacing(slide.truth_image) as truth_tmp, ThreadPoolExecutor(n_threads) as pool:
         writer = SlideWriter(size_px, path.parent)
         painter = Painter(size_px, mpp=mpp, seed=seed, pen_marks=pen_marks, pool=pool)
 
@@ -90,12 +94,69 @@ def write_synthetic_slide(
             blocks = blocks_in_order(size_px, make, pool, 2 * n_threads + 2, advance)
             writer.write_slide(slide_tmp, blocks, describe(size_px, seed, mpp, pen_marks, truth_downsample), mpp)
         writer.write_truth(truth_tmp, mpp, truth_downsample, _palette(), _TRUTH_DESCRIPTION)
-    return SyntheticSlide(path, truth_image, None, size_px, mpp, seed, truth_downsample)
+        _write_geojson(slide, truth_tmp)
+    return slide
 
 
-def truth_path(path: Path, suffix: str) -> Path:
-    """Where the truth of a slide lies: `<stem>.truth<suffix>` beside it."""
-    return path.with_name(f"{path.stem}.truth{suffix}")
+def find_synthetic_slide(
+    path: Path,
+    *,
+    size_px: Size,
+    seed: int,
+    mpp: float = 0.25,
+    pen_marks: bool = False,
+    truth_downsample: int = TRUTH_DOWNSAMPLE,
+    geojson: bool = True,
+) -> SyntheticSlide | None:
+    """The slide that `write_synthetic_slide` would write, if it is there already; None if there is no such file.
+
+    If only the polygons are missing, they are traced.
+
+    Raises:
+        SlideError: If `path` is another slide, or was made with other parameters.
+    """
+    slide = _named(path, size_px, seed, mpp, truth_downsample, geojson)
+    if not (path.exists() and slide.truth_image.exists()):
+        return None
+    wanted = describe(size_px, seed, mpp, pen_marks, truth_downsample)
+    found = _description(path)
+    if found != wanted:
+        raise SlideError(
+            f"{path}: exists and is not what was asked for (found '{_parameters(found)}', expected "
+            f"'{_parameters(wanted)}'). Choose another folder, or --overwrite."
+        )
+    if slide.truth_geojson is not None and not slide.truth_geojson.exists():
+        _write_geojson(slide, slide.truth_image)
+    return slide
+
+
+def _named(path: Path, size_px: Size, seed: int, mpp: float, truth_downsample: int, geojson: bool) -> SyntheticSlide:
+    image, polygons = (path.with_name(f"{path.stem}.truth{suffix}") for suffix in (".tif", ".geojson"))
+    return SyntheticSlide(path, image, polygons if geojson else None, size_px, mpp, seed, truth_downsample)
+
+
+def _write_geojson(slide: SyntheticSlide, truth_image: Path) -> None:
+    if slide.truth_geojson is not None:
+        write_truth_geojson(
+            slide.truth_geojson,
+            truth_image,
+            size_px=slide.size_px,
+            downsample=slide.truth_downsample,
+            slide=slide.path.stem,
+        )
+
+
+def _description(path: Path) -> str:
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return str(tiff.pages[0].description)
+    except (tifffile.TiffFileError, OSError, IndexError):
+        return "not a TIFF file"
+
+
+def _parameters(description: str) -> str:
+    """The part of a description that tells one synthetic slide from another."""
+    return " ".join(description.split("\r\n")[-1].split())[:200]
 
 
 def describe(size_px: Size, seed: int, mpp: float, pen_marks: bool, truth_downsample: int) -> str:

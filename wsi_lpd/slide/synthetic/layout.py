@@ -98,7 +98,12 @@ class Layout:
     def _mingled(self, grid: Grid, regions: Nearest) -> Nearest:
         """Lets regions send tongues and islands into each other near their border."""
         gap = regions.second_um - regions.distance_um
-        over = gap < 30 * self._noise(grid, 62, 16) + 10 * self._noise(grid, 24, 17)
+        push = 38 * self._noise(grid, 62, 16) + 12 * self._noise(grid, 24, 17)
+        # One of the two gives way where the other advances; were both to, thin double bands would follow the border.
+        first = (regions.ix < regions.second_ix) | (
+            (regions.ix == regions.second_ix) & (regions.iy < regions.second_iy)
+        )
+        over = gap < np.where(first, push, -push)
         return regions._replace(
             ix=np.where(over, regions.second_ix, regions.ix),
             iy=np.where(over, regions.second_iy, regions.iy),
@@ -167,6 +172,6 @@ def _pieces(width_um: float, height_um: float, seed: int) -> list[Piece]:
     for j in range(n_y):
         for i in range(n_x):
             dx, dy = rng.uniform(-0.04, 0.04, 2)
-            a, b = rng.uniform(0.37, 0.42, 2)
+            a, b = rng.uniform(0.40, 0.45, 2)
             pieces.append(Piece((i + 0.5 + dx) * step_x, (j + 0.5 + dy) * step_y, a * step_x, b * step_y))
     return pieces

@@ -45,7 +45,7 @@ class Spill:
     """Encoded tiles of a level that waits for its turn in the file."""
 
     def __init__(self, folder: Path) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by `tiles`)
         self._sizes: list[int] = []
 
     def add(self, tile: bytes) -> None:

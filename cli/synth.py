@@ -1,0 +1,100 @@
+"""`wsi-lpd synth`: H&E-like slides with exact truth, to try everything on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ._console import EXIT_FAILED, BarProgress, each, print_json, say, user_errors
+from ._options import JsonOption, OverwriteOption
+
+if TYPE_CHECKING:
+    from wsi_lpd.slide.synthetic import SyntheticSlide
+    from wsi_lpd.types import Size
+
+
+def synth(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the slides and their truth.")],
+    size: Annotated[
+        str, typer.Option("--size", metavar="PX|WxH", help="Size of a slide in pixels, such as 8192 or 8192x6144.")
+    ] = "8192",
+    slides: Annotated[int, typer.Option("--slides", "-n", min=1, help="How many slides.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the first slide; the next has the next.")] = 0,
+    mpp: Annotated[float, typer.Option("--mpp", help="Micrometres per pixel.")] = 0.25,
+    pen: Annotated[bool, typer.Option("--pen", help="Draw felt-pen marks.")] = False,
+    no_geojson: Annotated[
+        bool, typer.Option("--no-geojson", help="Leave out the truth as polygons; the label image is always written.")
+    ] = False,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make synthetic H&E slides: synth-<seed>.svs with .truth.tif (label image) and .truth.geojson (QuPath)."""
+    size_px = _parse_size(size)
+    _check_mpp(mpp)
+    made: list[dict[str, Any]] = []
+
+    def make(number: int) -> None:
+        path = out / f"synth-{number}.svs"
+        slide, is_new = _make(path, size_px, number, mpp, pen, not no_geojson, overwrite)
+        say(_line(slide, is_new=is_new))
+        made.append(_summary(slide, is_new=is_new))
+
+    with user_errors():
+        failures = each(list(range(seed, seed + slides)), lambda n: f"synth-{n}.svs", make)
+    if as_json:
+        print_json({"slides": made, "failed": [{"slide": name, "error": message} for name, message in failures]})
+    if failures:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _make(
+    path: Path, size_px: Size, seed: int, mpp: float, pen: bool, geojson: bool, overwrite: bool
+) -> tuple[SyntheticSlide, bool]:
+    from wsi_lpd.slide.synthetic import find_synthetic_slide, write_synthetic_slide
+
+    if not overwrite:
+        found = find_synthetic_slide(path, size_px=size_px, seed=seed, mpp=mpp, pen_marks=pen, geojson=geojson)
+        if found is not None:
+            return found, False
+    slide = write_synthetic_slide(
+        path, size_px=size_px, seed=seed, mpp=mpp, pen_marks=pen, geojson=geojson, progress=BarProgress()
+    )
+    return slide, True
+
+
+def _line(slide: SyntheticSlide, *, is_new: bool) -> str:
+    if not is_new:
+        return f"{slide.path}: is there already, nothing to do (--overwrite makes it anew)"
+    truth = slide.truth_image.name if slide.truth_geojson is None else f"{slide.truth_image.name}, .geojson"
+    polygons = " (no polygons: --no-geojson)" if slide.truth_geojson is None else ""
+    return f"{slide.path}: {slide.size_px.width} x {slide.size_px.height} px, truth {truth}{polygons}"
+
+
+def _summary(slide: SyntheticSlide, *, is_new: bool) -> dict[str, Any]:
+    values = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(slide).items()}
+    return {**values, "size_px": list(slide.size_px), "made": is_new}
+
+
+def _parse_size(text: str) -> Size:
+    from wsi_lpd.slide.synthetic import MIN_SIDE_PX
+    from wsi_lpd.types import Size
+
+    match = re.fullmatch(r"\s*(\d{1,7})(?:\s*[xX]\s*(\d{1,7}))?\s*", text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r}; expected pixels such as 8192 or 8192x6144", param_hint="--size")
+    width = int(match[1])
+    size_px = Size(width, width if match[2] is None else int(match[2]))
+    if min(size_px) < MIN_SIDE_PX:
+        raise typer.BadParameter(f"{text!r}; each side must be at least {MIN_SIDE_PX} px", param_hint="--size")
+    return size_px
+
+
+def _check_mpp(mpp: float) -> None:
+    from wsi_lpd.slide.synthetic import MAX_MPP, MIN_MPP
+
+    if not MIN_MPP <= mpp <= MAX_MPP:
+        raise typer.BadParameter(f"{mpp:g}; choose {MIN_MPP:g} to {MAX_MPP:g} um/px", param_hint="--mpp")
