@@ -17,6 +17,8 @@ from wsi_lpd.types import AnyArray, UInt8Array
 
 # tifffile logs what it stumbles over in damaged files and then raises; the error that we make of it is enough.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+# When one tile fails, zarr leaves the tasks of the others behind, and asyncio complains of each when Python ends.
+logging.getLogger("asyncio").addFilter(lambda record: not record.getMessage().startswith("Task was destroyed"))
 
 _TIFF_ERRORS = (
     OSError,  # includes fsspec's and aiohttp's

@@ -24,6 +24,9 @@ _INK_HALO_UM: Final = 20.0
 _BLACK: Final = 20
 """Borders that scanners fill with black reach this grey value after JPEG and smoothing."""
 
+_LEAST_COLOUR: Final = 0.2
+"""Chroma of stain is 0.45 (thick folds) to 0.9 (eosin) of its highest density; of tinted shadows less than 0.2."""
+
 _NO_MPP_SIDE_UM: Final = 20_000.0
 """Without a resolution the thumbnail is taken to show a section of 2 cm: areas in um2 then keep their sense."""
 
@@ -114,6 +117,7 @@ def _is_stained(density: Float32Array, preset: _Preset) -> BoolArray:
     levels = np.clip(chroma * 400, 0, 255).astype(np.uint8)
     otsu = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0] / 400
     stained: BoolArray = chroma > np.clip(otsu, preset.least_chroma, preset.most_chroma)
+    stained &= chroma > _LEAST_COLOUR * density.max(axis=2)
     return stained if preset.grey_density is None else stained | (density.mean(axis=2) > preset.grey_density)
 
 
