@@ -179,6 +179,6 @@ def _jump(steps: AnyArray) -> Int64Array:
 
 
 def _overlaid(cell: UInt8Array, frayed: UInt8Array) -> UInt8Array:
-    """Two tissues over one another, (N, 4) each: their mean, but whole nuclei stay and slivers of others do not show."""
+    """Two tissues over one another, (N, 4) each: their mean, but nuclei stay whole and slivers do not show."""
     nuclear = np.abs(cell[:, 0].astype(np.int16) - frayed[:, 0]) > _NUCLEUS_CONTRAST
     return np.where(nuclear[:, None], cell, cv2.addWeighted(cell, 0.5, frayed, 0.5, 0))

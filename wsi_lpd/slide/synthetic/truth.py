@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -48,7 +49,7 @@ def write_truth_geojson(path: Path, truth_image: Path, *, size_px: Size, downsam
 def _features(tiff: tifffile.TiffFile, size_px: Size, downsample: int) -> Iterator[Feature]:
     from wsi_lpd.overlay.frame import GridFrame
     from wsi_lpd.overlay.geojson import region_features
-    from wsi_lpd.overlay.trace import Regions, to_level0, trace_regions
+    from wsi_lpd.overlay.trace import to_level0, trace_regions
 
     height, width = tiff.pages[0].shape
     for y in range(0, height, _SQUARE_PX):
@@ -57,8 +58,7 @@ def _features(tiff: tifffile.TiffFile, size_px: Size, downsample: int) -> Iterat
             frame = GridFrame(downsample, downsample, -x * downsample, -y * downsample)
             placed = to_level0(traced, frame)
             inside = shapely.transform(placed.polygons, lambda xy: np.minimum(xy, size_px))
-            regions = Regions(inside, placed.labels, placed.components)
-            yield from region_features(regions, qupath_classes(SYNTHETIC_CLASSES))
+            yield from region_features(replace(placed, polygons=inside), qupath_classes(SYNTHETIC_CLASSES))
 
 
 def _square(tiff: tifffile.TiffFile, x: int, y: int) -> UInt8Array:
