@@ -25,7 +25,7 @@ def misfit(
     unexpected = [key for key in found if key not in expected]
     if missing or unexpected:
         return f"of {len(expected)} keys {_listed(missing)} missing, {_listed(unexpected)} unexpected"
-    wrong = [key for key in found if tuple(found[key].shape) != tuple(expected[key].shape)]
+    wrong = [key for key in expected if key in found and tuple(found[key].shape) != tuple(expected[key].shape)]
     if wrong:
         shapes = "; ".join(f"{key} is {_size(found[key])}, expected {_size(expected[key])}" for key in wrong[:3])
         return f"{len(wrong)} of {len(expected)} tensors have another shape: {shapes}"

@@ -122,7 +122,7 @@ def _locate(weights: str, *, name: str) -> _Source:
     if weights.startswith(("hf-hub:", "hf_hub:")):
         return _on_hub(weights.partition(":")[2], name=name)
     path = Path(weights).expanduser()
-    if path.is_dir():
+    if weights and path.is_dir():
         return _in_folder(path, name=name)
     if path.is_file():
         return _Source(path.name, path, {})
