@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_lpd.types import Float32Array, Int64Array
+from wsi_lpd.types import AnyArray, Float32Array, Int64Array
 
-from .cells import Cells, thinned
+from .cells import Cells, seamless_tree, thinned
 from .noise import periodic_noise
 from .nuclei import NucleusKind, make_stamps, stamp
 
@@ -19,8 +19,8 @@ from .nuclei import NucleusKind, make_stamps, stamp
 class Layer:
     """Stain densities of a swatch, each (side, side)."""
 
-    haematoxylin: Float32Array
-    eosin: Float32Array
+    haematoxylin: AnyArray
+    eosin: AnyArray
 
 
 class Bench:
@@ -77,7 +77,7 @@ class Bench:
         doublings = max(1, round(np.log2(max(length_um * self.px_per_um / (2 * step), 2.0))))
         smeared = self._smear(grain, angle, step, doublings) + self._smear(grain, angle, -step, doublings)
         smeared -= smeared.mean()
-        return smeared / smeared.std()
+        return np.asarray(smeared / smeared.std(), np.float32)
 
     def _smear(self, grain: Float32Array, angle: Float32Array, step: float, doublings: int) -> Float32Array:
         """Sum along the flow over 2 ** doublings steps: a sum over 2 n steps is two sums over n, one moved on."""
@@ -94,19 +94,17 @@ class Bench:
         """1 on the borders between the territories of the given cells, falling to 0 over `width_um`."""
         first, second = self._two_distances(self.cells.sites_px[among])
         gap = (second - first) / np.float32(self.px_per_um * width_um)
-        return np.exp(-(gap**2)).astype(np.float32)
+        return np.asarray(np.exp(-(gap**2)), np.float32)
 
     def _two_distances(self, sites: NDArray[np.float64]) -> tuple[Float32Array, Float32Array]:
-        from scipy.spatial import cKDTree
-
         half = self.side_px // 2  # asked at half resolution: the borders are soft
         y, x = np.mgrid[:half, :half] * 2 + 0.5
         wobble = [self.noise(6)[::2, ::2] * 0.8 * self.px_per_um for _ in range(2)]
         points = np.stack([(x + wobble[0]).ravel(), (y + wobble[1]).ravel()], axis=1) % self.side_px
-        distance, _ = cKDTree(sites, boxsize=self.side_px).query(points, k=2)
+        distance, _ = seamless_tree(sites, self.side_px).query(points, k=2)
         padded = np.pad(distance.reshape(half, half, 2), ((2, 2), (2, 2), (0, 0)), mode="wrap").astype(np.float32)
         large = cv2.resize(padded, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)[4:-4, 4:-4]
-        return large[..., 0], large[..., 1]
+        return np.asarray(large[..., 0], np.float32), np.asarray(large[..., 1], np.float32)
 
     def dust(self, density_per_mm2: float, radius_um: float, clump: Float32Array, strength: float) -> Float32Array:
         """Round dark grains of many sizes, more of them where `clump` is high; haematoxylin density."""

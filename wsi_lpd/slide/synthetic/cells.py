@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -13,10 +14,10 @@ from wsi_lpd.types import AnyArray, Int64Array
 
 from .noise import periodic_noise
 
-CELL_SPACING_UM = 7.6
+CELL_SPACING_UM: Final = 7.6
 """Mean distance of neighbouring cells: that of a sheet of lymphocytes, the smallest cells there are."""
 
-_GRAIN_UM = 2.4
+_GRAIN_UM: Final = 2.4
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def make_cells(side_px: int, px_per_um: float, rng: np.random.Generator) -> Cell
 
 def thinned(cells: Cells, min_distance_px: float, rng: np.random.Generator) -> Int64Array:
     """Indices of a random subset of the cells whose centres keep `min_distance_px` from each other."""
-    tree = cKDTree(cells.sites_px, boxsize=cells.side_px)
+    tree = seamless_tree(cells.sites_px, cells.side_px)
     neighbours = tree.query_ball_point(cells.sites_px, min_distance_px)
     free = np.ones(len(cells.sites_px), bool)
     kept = []
@@ -53,11 +54,16 @@ def thinned(cells: Cells, min_distance_px: float, rng: np.random.Generator) -> I
     return np.array(kept, np.int64)
 
 
+def seamless_tree(points_px: NDArray[np.float64], side_px: int) -> Any:
+    """A search tree in which the square's opposite sides touch."""
+    return cKDTree(points_px, boxsize=np.array([side_px, side_px], np.float64))
+
+
 def _spread_sites(side_px: int, spacing_px: float, rng: np.random.Generator) -> NDArray[np.float64]:
     n = max(4, round(side_px**2 / (0.93 * spacing_px**2)))
     sites = rng.uniform(0, side_px, (n, 2))
     for _ in range(14):  # each site steps away from its neighbours; few rounds leave the layout disordered
-        distance, index = cKDTree(sites, boxsize=side_px).query(sites, k=min(6, n))
+        distance, index = seamless_tree(sites, side_px).query(sites, k=min(6, n))
         away = sites[:, None, :] - sites[index[:, 1:]]
         away -= side_px * np.round(away / side_px)
         push = np.clip(1.05 - distance[:, 1:] / spacing_px, 0, None)

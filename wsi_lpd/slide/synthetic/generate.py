@@ -149,7 +149,7 @@ def _write_geojson(slide: SyntheticSlide, truth_image: Path) -> None:
 def _description(path: Path) -> str:
     try:
         with tifffile.TiffFile(path) as tiff:
-            return str(tiff.pages[0].description)
+            return str(tiff.pages.first.description)
     except (tifffile.TiffFileError, OSError, IndexError):
         return "not a TIFF file"
 

@@ -79,7 +79,7 @@ class Layout:
         ragged = 0.15 * self._noise(grid, 420, 1) + 0.07 * self._noise(grid, 130, 2) + 0.035 * self._noise(grid, 38, 3)
         tear = np.abs(self._noise(grid, 170, 4)) + 0.25 * np.abs(self._noise(grid, 35, 5)) < 0.05
         tear &= self._noise(grid, 300, 6) > 0.9
-        return (inside + ragged > 0) & ~tear
+        return np.asarray((inside + ragged > 0) & ~tear)
 
     def _noise(self, grid: Grid, wavelength_um: float, stream: int) -> Float32Array:
         return smooth_noise(grid, wavelength_um, self._seed + stream)
@@ -115,7 +115,8 @@ class Layout:
         """Strands of stroma between some regions of different classes."""
         other = _site_class(regions.second_ix, regions.second_iy, self._seed)
         width = 15 + 12 * self._noise(grid, 110, 20)
-        return (classes != STROMA) & (other != classes) & (regions.second_um - regions.distance_um < width)
+        near = regions.second_um - regions.distance_um < width
+        return np.asarray((classes != STROMA) & (other != classes) & near)
 
     def _tumor(self, grid: Grid, x: Float32Array, y: Float32Array, kind: UInt8Array) -> UInt8Array:
         out = np.where(kind == 0, np.uint8(Texture.SOLID_TUMOR), np.uint8(Texture.CLEAR_TUMOR))

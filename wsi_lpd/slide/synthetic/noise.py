@@ -51,7 +51,7 @@ def hashed(ix: Int64Array, iy: Int64Array, seed: int) -> NDArray[np.uint64]:
     h ^= seed_bits
     for multiplier in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):
         h = (h ^ (h >> np.uint64(30))) * np.uint64(multiplier)
-    return h ^ (h >> np.uint64(31))
+    return np.asarray(h ^ (h >> np.uint64(31)), np.uint64)
 
 
 def uniform(ix: Int64Array, iy: Int64Array, seed: int) -> NDArray[np.float64]:

@@ -62,7 +62,7 @@ def _outline(theta: AnyArray, irregularity: float, rng: np.random.Generator) -> 
     out = np.ones_like(theta)
     for k in (2, 3, 4, 5):
         out += irregularity / k * 2 * rng.normal(0, 1, (n, 1, 1)) * np.cos(k * theta + rng.uniform(0, 6.3, (n, 1, 1)))
-    return np.clip(out, 0.6, 1.4)
+    return np.asarray(np.clip(out, 0.6, 1.4))
 
 
 def _chromatin(kind: NucleusKind, inside_um: Float32Array, px_per_um: float, rng: np.random.Generator) -> AnyArray:
@@ -73,7 +73,7 @@ def _chromatin(kind: NucleusKind, inside_um: Float32Array, px_per_um: float, rng
     body = 1 + kind.clumps * clumps + kind.rim * np.exp(-((inside_um - 0.35) ** 2) / 0.18)
     for _ in range(kind.nucleoli):
         body += 0.9 * _spot(inside_um.shape, px_per_um, kind.width_um * 0.22, 0.65, rng)
-    return np.clip(body, 0.25, 2.2)
+    return np.asarray(np.clip(body, 0.25, 2.2))
 
 
 def _spot(
@@ -83,7 +83,7 @@ def _spot(
     y, x = np.mgrid[:side, :side].astype(np.float32)
     middle = side // 2 + rng.normal(0, spread_um * px_per_um, (2, n, 1, 1))
     distance = ((x - middle[0]) ** 2 + (y - middle[1]) ** 2) / (radius_um * px_per_um) ** 2
-    return np.exp(-distance)
+    return np.asarray(np.exp(-distance))
 
 
 def stamp(

@@ -42,7 +42,7 @@ class PenMarks:
         width = self.half_width_um * (1 + 0.12 * smooth_noise(grid, 90, self.seed))
         cover = 1 / (1 + np.exp(np.clip((distance - width) / 7.0, -30, 30)))
         cover *= 0.8 + 0.12 * smooth_noise(grid, 160, self.seed + 1) + 0.25 * np.exp(-(((distance - width) / 16) ** 2))
-        return np.exp(-cover[..., None] * self.ink).astype(np.float32)
+        return np.asarray(np.exp(-cover[..., None] * self.ink), np.float32)
 
 
 def make_pen_marks(pieces: list[Piece], seed: int) -> PenMarks:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from wsi_lpd.types import Float32Array, UInt8Array
+from wsi_lpd.types import AnyArray, UInt8Array
 
 _HAEMATOXYLIN = (0.55, 0.74, 0.34)
 _EOSIN = (0.12, 0.88, 0.38)
@@ -41,7 +41,7 @@ def make_stain(seed: int) -> Stain:
     )
 
 
-def stained(haematoxylin: Float32Array, eosin: Float32Array, stain: Stain, rng: np.random.Generator) -> UInt8Array:
+def stained(haematoxylin: AnyArray, eosin: AnyArray, stain: Stain, rng: np.random.Generator) -> UInt8Array:
     """Beer and Lambert's law, and the noise of the camera: densities (H, W) to RGB (H, W, 3)."""
     rgb = np.empty((*haematoxylin.shape, 3), np.uint8)
     for channel in range(3):

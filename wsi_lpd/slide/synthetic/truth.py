@@ -51,7 +51,7 @@ def _features(tiff: tifffile.TiffFile, size_px: Size, downsample: int) -> Iterat
     from wsi_lpd.overlay.geojson import region_features
     from wsi_lpd.overlay.trace import to_level0, trace_regions
 
-    height, width = tiff.pages[0].shape
+    height, width = tiff.pages.first.shape
     for y in range(0, height, _SQUARE_PX):
         for x in range(0, width, _SQUARE_PX):
             traced = trace_regions(_square(tiff, x, y))
@@ -63,8 +63,8 @@ def _features(tiff: tifffile.TiffFile, size_px: Size, downsample: int) -> Iterat
 
 def _square(tiff: tifffile.TiffFile, x: int, y: int) -> UInt8Array:
     """The truth pixels from (x, y), at most _SQUARE_PX each way."""
-    page = tiff.pages[0]
-    side = page.tilewidth
+    page = tiff.pages.first
+    side = page.chunks[0]
     height, width = min(page.shape[0] - y, _SQUARE_PX), min(page.shape[1] - x, _SQUARE_PX)
     columns, rows = -(-width // side), -(-height // side)
     out = np.empty((rows * side, columns * side), np.uint8)
@@ -76,7 +76,7 @@ def _square(tiff: tifffile.TiffFile, x: int, y: int) -> UInt8Array:
 
 
 def _tile(tiff: tifffile.TiffFile, number: int, side: int) -> AnyArray:
-    page = tiff.pages[0]
+    page = tiff.pages.first
     tiff.filehandle.seek(page.dataoffsets[number])
     packed = tiff.filehandle.read(page.databytecounts[number])
     return np.frombuffer(imagecodecs.zlib_decode(packed), np.uint8).reshape(side, side)

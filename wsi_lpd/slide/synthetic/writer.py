@@ -67,11 +67,16 @@ def encode_block(block: Block, truth_downsample: int) -> EncodedBlock:
         [jpeg(block.rgb[y : y + TILE_PX, x : x + TILE_PX]) for x in range(0, BLOCK_PX, TILE_PX)]
         for y in range(0, BLOCK_PX, TILE_PX)
     ]
-    middle = cv2.resize(block.rgb, (BLOCK_PX // 4, BLOCK_PX // 4), interpolation=cv2.INTER_AREA)
-    coarse = cv2.resize(middle, (BLOCK_PX // 16, BLOCK_PX // 16), interpolation=cv2.INTER_AREA)
+    middle = _quartered(block.rgb)
+    coarse = _quartered(middle)
     centre = truth_downsample // 2
     truth = np.ascontiguousarray(block.classes[centre::truth_downsample, centre::truth_downsample])
-    return EncodedBlock(tiles, jpeg(middle), coarse, imagecodecs.zlib_encode(truth, level=6))
+    return EncodedBlock(tiles, jpeg(middle), coarse, bytes(imagecodecs.zlib_encode(truth.tobytes(), level=6)))
+
+
+def _quartered(rgb: UInt8Array) -> UInt8Array:
+    """Each 4 x 4 pixels become their mean."""
+    return np.asarray(cv2.resize(rgb, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def jpeg(tile: UInt8Array) -> bytes:
