@@ -81,6 +81,14 @@ def test_read__level_choice_takes_a_level_a_hair_too_coarse(write_slide: WriteSl
     assert largest_difference(read, exact) <= 1
 
 
+def test_read__tiffslide_starts_at_the_pixel_meant_on_odd_levels(write_slide: WriteSlide, picture: UInt8Array) -> None:
+    odd = picture[:419, :637]  # level 1 is 318 x 209: a downsample of 2.004, which TiffSlide divides by and cuts off
+    level = cv2.resize(odd, (318, 209), interpolation=cv2.INTER_AREA)
+    with open_slide(write_slide(odd), reader="tiffslide") as slide:
+        for x, y in ((1, 1), (57, 33), (150, 101), (251, 149)):
+            assert np.array_equal(slide._reader.read_region(x, y, 1, 40, 30), level[y : y + 30, x : x + 40])
+
+
 @pytest.mark.parametrize("reader", READERS)
 def test_read__outside_the_slide_is_background(write_slide: WriteSlide, picture: UInt8Array, reader: str) -> None:
     with open_slide(write_slide(picture), reader=reader) as slide:

@@ -46,8 +46,8 @@ class OpenSlideReader:
         """See `SlideReader`.
 
         OpenSlide answers every call after an error with the same error. So a failed read is tried once more on a
-        fresh handle of its own: that tells damage here from damage that another thread met elsewhere, and leaves
-        the slide readable where it is whole.
+        fresh handle of its own: that tells damage here from damage that was met elsewhere, before or by another
+        thread, and leaves the slide readable where it is whole.
         """
         corner = (round(x * self.levels[level].downsample), round(y * self.levels[level].downsample))
         handle = self._handles.get()
@@ -58,7 +58,6 @@ class OpenSlideReader:
         try:
             pixels = self._composite(fresh.read_region(corner, level, (width, height)))
         except openslide.OpenSlideError as err:
-            self._handles.replace(handle, _open(self.location))
             raise SlideError(
                 f"{self.location}: its pixels cannot be read at x {corner[0]}, y {corner[1]}, level {level} "
                 f"({_one_line(err)}); the file is damaged: fetch or export it again"
