@@ -9,6 +9,7 @@ import typer
 from wsi_lpd import __version__
 
 from ._console import set_up_logging
+from .evaluate import evaluate
 from .info import info
 from .synth import synth
 from .tile import tile
@@ -38,6 +39,7 @@ def _root(
     set_up_logging(verbose=verbose)
 
 
+app.command("evaluate")(evaluate)
 app.command("info")(info)
 app.command("synth")(synth)
 app.command("tile")(tile)
