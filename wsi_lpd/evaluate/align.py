@@ -81,6 +81,11 @@ def _names(source: Source, other: Source, wanted: tuple[str, ...] | None) -> tup
         return source.names
     if wanted is not None:
         return wanted
+    if isinstance(other, OutlineSource) and not other.in_value_order:
+        raise LabelError(
+            f"{source.path}: is a mask of numbers, and {other.path} does not say which class has which; "
+            "pass --classes with the names in the order of the values, or --coding for a data set"
+        )
     if other.names is not None:
         return other.names
     highest = max(_highest(source), _highest(other))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -55,20 +56,21 @@ class MapSource:
 
 @dataclass(frozen=True)
 class OutlineSource:
-    """Polygons in the frame of an overlay, and what its metadata say of the slide."""
+    """Polygons in the frame of an overlay, and what its metadata say of the slide.
+
+    `names` are the classes: those the metadata list, in the order of their label-map values (`in_value_order`), else
+    those of the polygons in order of first appearance.
+    """
 
     path: Path
     annotations: Sequence[Annotation]
+    names: tuple[str, ...]
+    in_value_order: bool = False
     slide_px: Size | None = None
     offset_x: int = 0
     offset_y: int = 0
     downsample: float | None = None
-    warnings: tuple[str, ...] = field(default=())
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Classes in order of first appearance."""
-        return tuple(dict.fromkeys(a.class_name for a in self.annotations if a.class_name is not None))
+    warnings: tuple[str, ...] = ()
 
 
 Source = MapSource | OutlineSource
@@ -118,7 +120,9 @@ def mask_files(folder: Path) -> dict[str, Path]:
 
 def _read_outlines(path: Path) -> OutlineSource:
     overlay = load_overlay(path)
-    known = list(dict.fromkeys(a.class_name for a in overlay.annotations if a.class_name is not None))
+    listed = _listed_classes(overlay.metadata, path)
+    seen = [a.class_name for a in overlay.annotations if a.class_name is not None]
+    known = list(dict.fromkeys([*(listed or ()), *seen]))
     canonical: dict[str | None, str] = dict(zip(known, canonical_names(known), strict=True))
     classed = [a._replace(class_name=canonical[a.class_name]) for a in overlay.annotations if a.class_name is not None]
     n_without = len(overlay.annotations) - len(classed)
@@ -128,12 +132,27 @@ def _read_outlines(path: Path) -> OutlineSource:
     return OutlineSource(
         path=path,
         annotations=classed,
+        names=tuple(canonical[name] for name in known),
+        in_value_order=listed is not None,
         slide_px=None if width is None or height is None else Size(int(width), int(height)),
         offset_x=int(_number(notes, "offset_x_px", path) or 0),
         offset_y=int(_number(notes, "offset_y_px", path) or 0),
         downsample=_number(notes, "downsample", path),
         warnings=warnings,
     )
+
+
+def _listed_classes(notes: Mapping[str, str], path: Path) -> list[str] | None:
+    """The classes in the order of their label-map values, as `geojson.place_metadata` records them."""
+    if "classes" not in notes:
+        return None
+    try:
+        names = json.loads(notes["classes"])
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise LabelError(f"{path}: found classes {notes['classes']!r} in the metadata, expected a JSON list of names")
+    return names
 
 
 def _number(notes: Mapping[str, str], key: str, path: Path) -> float | None:

@@ -21,8 +21,9 @@ from wsi_lpd.classes import TissueClass
 from wsi_lpd.errors import OverlayError
 from wsi_lpd.files import replacing
 from wsi_lpd.overlay.check import PRECISION_PX, class_name_problems, geometry_problems
+from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.trace import Polygons, Regions
-from wsi_lpd.types import AnyArray
+from wsi_lpd.types import AnyArray, Size
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,24 @@ def region_features(
         Feature(polygon, classes[int(label) - 1], values, texts, locked)
         for polygon, label, values in zip(regions.polygons, regions.labels, numbers, strict=True)
     ]
+
+
+def place_metadata(*, slide_px: Size, frame: GridFrame, classes: Sequence[TissueClass]) -> dict[str, str]:
+    """What a reader of the overlay needs to draw it on a grid again; `write_overlay` takes it among its metadata.
+
+    Args:
+        slide_px: Size of the slide at level 0 (all of it, whatever its bounds).
+        frame: Frame of the label map that was traced.
+        classes: `classes[i]` has the label i + 1; those without any region are worth knowing too.
+    """
+    return {
+        "slide_width_px": str(slide_px.width),
+        "slide_height_px": str(slide_px.height),
+        "offset_x_px": str(frame.offset_x),
+        "offset_y_px": str(frame.offset_y),
+        "downsample": repr(float(frame.downsample_x)),
+        "classes": json.dumps([tissue_class.name for tissue_class in classes], ensure_ascii=False),
+    }
 
 
 def write_overlay(
