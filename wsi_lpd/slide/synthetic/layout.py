@@ -22,6 +22,7 @@ REGION_UM: Final = 205.0
 _GLAND_UM: Final = 96.0
 _FOLLICLE_UM: Final = 130.0
 _ORDERS: Final = np.array(list(permutations((TUMOR, STROMA, IMMUNE, NECROSIS))), np.uint8)
+_CLASS_FACTORS: Final = np.array([1.0, 0.82, 1.06, 0.98, 1.0])
 _MORPHOLOGIES: Final = {TUMOR: 3, STROMA: 3, IMMUNE: 2, NECROSIS: 2}
 
 
@@ -48,7 +49,7 @@ class Layout:
         if not tissue.any():
             return np.zeros(grid.shape, np.uint8)
         x, y = self._warped(grid)
-        regions = nearest_sites(x, y, REGION_UM, self._seed + 40, spread=0.12)
+        regions = nearest_sites(x, y, REGION_UM, self._seed + 40, self._region_factor)
         regions = self._mingled(grid, regions)
         classes = _site_class(regions.ix, regions.iy, self._seed)
         morphology = hashed(regions.ix, regions.iy, self._seed + 50) >> np.uint64(20)
@@ -95,6 +96,13 @@ class Layout:
             moved.append((along + shift).astype(np.float32))
         return moved[0], moved[1]
 
+    def _region_factor(self, ix: AnyArray, iy: AnyArray) -> AnyArray:
+        """Septa and the stroma between glands take from the tumour, so its regions begin larger."""
+        return _CLASS_FACTORS[_site_class(ix, iy, self._seed)] * self._varied(ix, iy)
+
+    def _varied(self, ix: AnyArray, iy: AnyArray) -> AnyArray:
+        return 0.88 + 0.24 * uniform(ix, iy, self._seed + 45)
+
     def _mingled(self, grid: Grid, regions: Nearest) -> Nearest:
         """Lets regions send tongues and islands into each other near their border."""
         gap = regions.second_um - regions.distance_um
@@ -114,7 +122,7 @@ class Layout:
     def _septa(self, grid: Grid, regions: Nearest, classes: UInt8Array) -> BoolArray:
         """Strands of stroma between some regions of different classes."""
         other = _site_class(regions.second_ix, regions.second_iy, self._seed)
-        width = 15 + 12 * self._noise(grid, 110, 20)
+        width = 10 + 12 * self._noise(grid, 110, 20)
         near = regions.second_um - regions.distance_um < width
         return np.asarray((classes != STROMA) & (other != classes) & near)
 
@@ -127,12 +135,12 @@ class Layout:
 
     def _glands(self, grid: Grid, x: Float32Array, y: Float32Array) -> UInt8Array:
         """Tubes cut across: a lumen, a ring of epithelium, and thin stroma between the glands."""
-        glands = nearest_sites(x, y, _GLAND_UM, self._seed + 60, spread=0.15)
+        glands = nearest_sites(x, y, _GLAND_UM, self._seed + 60, self._varied)
         rough = 2.5 * self._noise(grid, 24, 21)
         lumen_um = 6 + 22 * uniform(glands.ix, glands.iy, self._seed + 65)
         gap_um = glands.second_um - glands.distance_um
         out = np.full(grid.shape, Texture.GLAND, np.uint8)
-        np.copyto(out, self._stroma_texture(grid), where=gap_um < 13 + 3 * rough)
+        np.copyto(out, self._stroma_texture(grid), where=gap_um < 10 + 3 * rough)
         out[(glands.distance_um < lumen_um + 2 * rough) & (gap_um > 30)] = Texture.LUMEN
         return out
 
@@ -145,7 +153,7 @@ class Layout:
         return np.where(loose, np.uint8(Texture.MYXOID), np.uint8(Texture.CELLULAR_STROMA))
 
     def _immune(self, grid: Grid, x: Float32Array, y: Float32Array, kind: UInt8Array) -> UInt8Array:
-        follicles = nearest_sites(x, y, _FOLLICLE_UM, self._seed + 70, spread=0.15)
+        follicles = nearest_sites(x, y, _FOLLICLE_UM, self._seed + 70, self._varied)
         radius_um = 62 * uniform(follicles.ix, follicles.iy, self._seed + 75) - 12
         dense = np.full(grid.shape, Texture.DENSE_LYMPHOCYTES, np.uint8)
         dense[follicles.distance_um < radius_um + 4 * self._noise(grid, 26, 23)] = Texture.GERMINAL_CENTRE

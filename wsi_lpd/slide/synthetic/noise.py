@@ -6,6 +6,7 @@ agree without knowing each other. Swatches use periodic fields of one fixed size
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
@@ -82,15 +83,21 @@ def _bspline(t: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
     return weights, first
 
 
-def nearest_sites(x_um: Float32Array, y_um: Float32Array, spacing_um: float, seed: int, spread: float) -> Nearest:
+SiteFactor = Callable[[Int64Array, Int64Array], AnyArray]
+"""From lattice positions to the factor on the distance to each site: below 1 its cell grows."""
+
+
+def nearest_sites(
+    x_um: Float32Array, y_um: Float32Array, spacing_um: float, seed: int, site_factor: SiteFactor
+) -> Nearest:
     """Finds the nearest of sites that lie one per lattice square, jittered, for each point (H, W).
 
     Args:
         x_um: Positions; they may be warped.
         y_um: Likewise.
         spacing_um: Side of a lattice square.
-        seed: Of the jitter and of the size of the sites.
-        spread: Distances to a site are multiplied by a factor in 1 +- `spread`, which makes cells differ in size.
+        seed: Of the jitter.
+        site_factor: Makes cells differ in size.
     """
     cx = np.floor(x_um / spacing_um).astype(np.int64)
     cy = np.floor(y_um / spacing_um).astype(np.int64)
@@ -99,7 +106,7 @@ def nearest_sites(x_um: Float32Array, y_um: Float32Array, spacing_um: float, see
     table_iy = y0 + np.arange(int(cy.max()) - y0 + 2)[:, None]
     site_x = ((table_ix + 0.15 + 0.7 * uniform(table_ix, table_iy, seed)) * spacing_um).astype(np.float32).ravel()
     site_y = ((table_iy + 0.15 + 0.7 * uniform(table_ix, table_iy, seed + 1)) * spacing_um).astype(np.float32).ravel()
-    factor = (1 + spread * (2 * uniform(table_ix, table_iy, seed + 2) - 1)).astype(np.float32).ravel()
+    factor = np.asarray(site_factor(table_ix, table_iy), np.float32).ravel()
     stride = table_ix.shape[1]
     centre = (cy - y0) * stride + (cx - x0)
     best, second, first_id, second_id = _two_nearest(x_um, y_um, centre, stride, site_x, site_y, factor)

@@ -55,7 +55,7 @@ class Painter:
         self._pen: PenMarks | None = make_pen_marks(self._layout.pieces, seed) if pen_marks else None
         stain = make_stain(seed)
         self._white = stain.white
-        side = 1024 if mpp < 0.7 else 512
+        side = 1024 if max(size_px) > 2_500 and mpp < 0.7 else 512  # a small slide does not live to see repeats
         self._swatches: Swatches = make_swatches(side, 1 / mpp, stain, seed, pool)
         # One node per two micrometres at most, so that cells do not fall between nodes.
         self._step_px = next(step for step in (8, 4, 2, 1) if step * mpp <= 2.05 or step == 1)
