@@ -155,7 +155,9 @@ class StoreWriter:
             _create(self.partial, meta, coords, tissue)
         else:
             self.n_done = _keep_whole_shards(self.partial, self.n_patches, self.shard_patches)
-        self._array = zarr.open_array(self.partial / "patches", mode="r+")
+        # A shard of nothing but white patches is written too: a missing file then always means unfinished work.
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            self._array = zarr.open_array(self.partial / "patches", mode="r+")
         shape = (min(self.shard_patches, self.n_patches), meta.patch_px, meta.patch_px, 3)
         self._buffer = np.empty(shape, dtype=np.uint8)
         self._n_buffered = 0
@@ -219,8 +221,6 @@ def _create(path: Path, meta: StoreMeta, coords: Int64Array, tissue: Float32Arra
         fill_value=255,
         compressors=ZstdCodec(level=ZSTD_LEVEL),
         dimension_names=("patch", "y", "x", "rgb"),
-        # A shard of white patches is written too: a missing file then always means unfinished work.
-        config={"write_empty_chunks": True},
     )
     _create_filled(group, "coords", coords, ("patch", "xy"))
     _create_filled(group, "tissue", tissue, ("patch",))
