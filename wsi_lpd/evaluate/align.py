@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from wsi_lpd.errors import LabelError
 from wsi_lpd.evaluate.read import MapSource, OutlineSource, Source, canonical_names
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.rasterize import rasterize
-from wsi_lpd.types import BACKGROUND, IGNORE, AnyArray, Int64Array, UInt8Array
+from wsi_lpd.types import BACKGROUND, IGNORE, Int64Array, UInt8Array
 
 _LONGEST_SIDE_PX: Final = 8192
 """Of the grid on which two overlays are compared when neither states its own."""
@@ -159,7 +159,7 @@ def _placed(downsample_x: float, downsample_y: float, offset: tuple[int, int]) -
 
 def _offset(source: Source) -> tuple[int, int]:
     if isinstance(source, OutlineSource):
-        return source.offset_x, source.offset_y
+        return (0, 0) if source.offset_px is None else source.offset_px
     return (0, 0) if source.frame is None else (source.frame.offset_x, source.frame.offset_y)
 
 
@@ -171,7 +171,7 @@ def _grid_of_outlines(prediction: OutlineSource, truth: OutlineSource) -> Grid:
         offset = (-left, -top)
         width, height = right - left, bottom - top
     else:
-        offset = (prediction.offset_x, prediction.offset_y)
+        offset = _offset(prediction if prediction.slide_px is not None else truth)
         width, height = slide_px
     stated = [s.downsample for s in (prediction, truth) if s.downsample is not None]
     finest = max(1.0, max(width, height) / _LONGEST_SIDE_PX)
@@ -196,14 +196,19 @@ def _drawn(
     drawn.sort(key=lambda annotation: -annotation.geometry.area)
     labels = [value.get(str(a.class_name), other) for a in drawn]
     polygons = np.array([a.geometry for a in drawn], dtype=object)
-    return rasterize(polygons, labels, grid.shape, frame=grid.frame)
+    return rasterize(polygons, labels, grid.shape, frame=_own_frame(source, grid))
+
+
+def _own_frame(source: OutlineSource, grid: Grid) -> GridFrame | None:
+    """The grid's frame, with the offset of the source's own coordinates where it states one."""
+    if source.offset_px is None or grid.frame is None:
+        return grid.frame
+    return replace(grid.frame, offset_x=source.offset_px[0], offset_y=source.offset_px[1])
 
 
 def _resampled(source: MapSource, grid: Grid) -> UInt8Array:
-    label_map = source.label_map
-    if label_map.shape == grid.shape and (source.frame == grid.frame or source.frame is None or grid.frame is None):
-        return label_map
-    height, width = label_map.shape
+    """The source's pixels nearest to the grid's pixel centres; both maps begin at the slide's corner."""
+    height, width = source.label_map.shape
     if source.frame is None or grid.frame is None:
         stretch = (grid.shape[1] / grid.shape[0]) / (width / height)
         if abs(stretch - 1) > _SAME_SHAPE:
@@ -211,23 +216,19 @@ def _resampled(source: MapSource, grid: Grid) -> UInt8Array:
                 f"{source.path}: is {width} x {height}, the truth {grid.shape[1]} x {grid.shape[0]} pixels: "
                 "not the same part of a slide, and neither file states where it lies"
             )
-        rows = np.floor((np.arange(grid.shape[0]) + 0.5) * height / grid.shape[0])
-        columns = np.floor((np.arange(grid.shape[1]) + 0.5) * width / grid.shape[1])
+        step_y, step_x = height / grid.shape[0], width / grid.shape[1]
     else:
-        rows = _nearest(grid.shape[0], grid.frame.downsample_y, grid.frame.offset_y - source.frame.offset_y)
-        columns = _nearest(grid.shape[1], grid.frame.downsample_x, grid.frame.offset_x - source.frame.offset_x)
-        rows, columns = np.floor(rows / source.frame.downsample_y), np.floor(columns / source.frame.downsample_x)
-    return _taken(label_map, rows.astype(np.int64), columns.astype(np.int64))
-
-
-def _nearest(n: int, downsample: float, offset: int) -> AnyArray:
-    """Level-0 positions of the pixel centres along one axis, in the source's frame before its division."""
-    return (np.arange(n) + 0.5) * downsample - offset
+        step_y = grid.frame.downsample_y / source.frame.downsample_y
+        step_x = grid.frame.downsample_x / source.frame.downsample_x
+    if (height, width) == grid.shape and step_x == step_y == 1:
+        return source.label_map
+    rows, columns = ((np.arange(n) + 0.5) * step for n, step in zip(grid.shape, (step_y, step_x), strict=True))
+    return _taken(source.label_map, rows.astype(np.int64), columns.astype(np.int64))
 
 
 def _taken(label_map: UInt8Array, rows: Int64Array, columns: Int64Array) -> UInt8Array:
-    """Pixels at `rows` x `columns`; background outside."""
-    inside = ((rows >= 0) & (rows < label_map.shape[0]))[:, None] & ((columns >= 0) & (columns < label_map.shape[1]))
-    taken = label_map[np.clip(rows, 0, label_map.shape[0] - 1)][:, np.clip(columns, 0, label_map.shape[1] - 1)]
+    """Pixels at `rows` x `columns`; background past the end."""
+    inside = (rows < label_map.shape[0])[:, None] & (columns < label_map.shape[1])
+    taken = label_map[np.minimum(rows, label_map.shape[0] - 1)][:, np.minimum(columns, label_map.shape[1] - 1)]
     result: UInt8Array = np.where(inside, taken, np.uint8(BACKGROUND))
     return result

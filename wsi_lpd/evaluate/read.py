@@ -59,7 +59,8 @@ class OutlineSource:
     """Polygons in the frame of an overlay, and what its metadata say of the slide.
 
     `names` are the classes: those the metadata list, in the order of their label-map values (`in_value_order`), else
-    those of the polygons in order of first appearance.
+    those of the polygons in order of first appearance. `offset_px` is what was subtracted from level-0 positions;
+    None = not stated, the same as the other side's.
     """
 
     path: Path
@@ -67,8 +68,7 @@ class OutlineSource:
     names: tuple[str, ...]
     in_value_order: bool = False
     slide_px: Size | None = None
-    offset_x: int = 0
-    offset_y: int = 0
+    offset_px: tuple[int, int] | None = None
     downsample: float | None = None
     warnings: tuple[str, ...] = ()
 
@@ -129,14 +129,14 @@ def _read_outlines(path: Path) -> OutlineSource:
     warnings = (f"{path}: {n_without} area(s) without a class are not counted",) if n_without else ()
     notes = overlay.metadata
     width, height = _number(notes, "slide_width_px", path), _number(notes, "slide_height_px", path)
+    left, top = _number(notes, "offset_x_px", path), _number(notes, "offset_y_px", path)
     return OutlineSource(
         path=path,
         annotations=classed,
         names=tuple(canonical[name] for name in known),
         in_value_order=listed is not None,
         slide_px=None if width is None or height is None else Size(int(width), int(height)),
-        offset_x=int(_number(notes, "offset_x_px", path) or 0),
-        offset_y=int(_number(notes, "offset_y_px", path) or 0),
+        offset_px=None if left is None or top is None else (int(left), int(top)),
         downsample=_number(notes, "downsample", path),
         warnings=warnings,
     )

@@ -20,8 +20,8 @@ class GridFrame:
     Attributes:
         downsample_x: Level-0 pixels per label-map pixel; may be any number >= 1, such as slide width / map width.
         downsample_y: The same for y.
-        offset_x: Subtracted, level-0 pixels: bounds-x of a slide whose bounds QuPath crops to, else 0; minus the left
-            edge of a map that does not begin at the slide's corner.
+        offset_x: Subtracted, level-0 pixels: bounds-x of a slide whose bounds QuPath crops to, else 0. The label map
+            itself begins at the slide's level-0 corner.
         offset_y: The same for y.
     """
 
