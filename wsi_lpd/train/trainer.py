@@ -110,11 +110,7 @@ class Trainer:
                 done = step + 1
                 place = {"step": done, "epoch": step // self.steps_per_epoch + 1}
                 if row is not None:
-                    _log(
-                        metrics,
-                        board,
-                        {"step": done, "epoch": self._epoch(step), "part": "train", **row, **clock.row()},
-                    )
+                    _log(metrics, board, {**place, "part": "train", **row, **clock.row()})
                 last_of_epoch = done % self.steps_per_epoch == 0 or done == self.total_steps
                 if last_of_epoch and self.validation is not None:
                     scores = self._validate()
