@@ -272,16 +272,19 @@ def _constant(n: int, character: str) -> AnyArray:
 
 
 def _characters(values: AnyArray, decimals: int) -> list[AnyArray]:
-    """Character columns of decimal numbers: sign, digits, point."""
+    """Character columns of decimal numbers: sign, digits, point; whole numbers have no point in any table."""
     scaled = np.rint(values * 10**decimals).astype(np.int64)
     rest = np.abs(scaled)
+    is_whole = rest % 10**decimals == 0
     columns = []
-    for place in range(len(str(int(rest.max(initial=0)))) + 1):
+    for place in range(max(len(str(int(rest.max(initial=0)))), decimals + 1)):
         digit = (rest % 10 + ord("0")).astype(np.uint8)
-        if place > decimals:
+        if place < decimals:
+            digit[is_whole] = 0
+        elif place > decimals:
             digit[rest == 0] = 0  # no leading zeros
         if decimals and place == decimals:
-            columns.append(_constant(len(values), "."))
+            columns.append(np.where(is_whole, 0, ord(".")).astype(np.uint8))
         columns.append(digit)
         rest = rest // 10
     columns.append(np.where(scaled < 0, ord("-"), 0).astype(np.uint8))
