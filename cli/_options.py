@@ -68,7 +68,7 @@ def slide_mpps(text: str | None, slides: Sequence[str]) -> dict[str, float]:
     except ValueError:
         pass
     path = Path(text)
-    rows = _rows(path)
+    rows = _rows(path) if path.is_file() else []
     column = _slide_column(rows[0]) if rows else None
     if column is None or "mpp" not in rows[0]:
         raise SlideError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import imagecodecs
 import numpy as np
 
-from wsi_lpd.patches.store import ZSTD_LEVEL
+from wsi_lpd.patches.store import ZSTD_LEVEL, shard_index_bytes
 from wsi_lpd.patches.tiler import TilingPlan, cut_patches, n_threads
 from wsi_lpd.slide import Slide
 
@@ -46,4 +46,5 @@ def forecast(slide: Slide, plan: TilingPlan, *, workers: int | None = None) -> F
     packed = [len(imagecodecs.zstd_encode(patch.tobytes(), level=ZSTD_LEVEL)) for block in blocks for patch in block]
     seconds = time.perf_counter() - start
     share = len(plan) / len(packed) if packed else 0.0
-    return Forecast(plan.meta.slide.name, len(plan), round(sum(packed) * share), seconds * share, len(packed))
+    n_bytes = round(sum(packed) * share) + shard_index_bytes(len(plan), plan.meta.patch_px)
+    return Forecast(plan.meta.slide.name, len(plan), n_bytes, seconds * share, len(packed))

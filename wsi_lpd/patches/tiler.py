@@ -77,14 +77,12 @@ def open_to_tile(location: str | Path, *, mpp: float | None = None) -> Slide:
     """Opens a slide that has, or is given, a resolution.
 
     Raises:
-        SlideError: If it cannot be opened, or nothing states its mpp. The slide's own message names `--mpp`, which is
-            the scale of the patches in `tile`; here it names `--slide-mpp`.
+        SlideError: If it cannot be opened, or nothing states its mpp.
     """
-    try:
-        slide = open_slide(location, mpp=mpp)
-        _ = slide.mpp  # asked for its error; a slide without one is closed when it is collected
-    except SlideError as err:
-        raise SlideError(str(err).replace("--mpp", "--slide-mpp")) from err
+    slide = open_slide(location, mpp=mpp)
+    if slide.resolution is None:
+        slide.close()
+        _ = slide.mpp  # raises, and says what was looked for
     return slide
 
 
@@ -97,7 +95,7 @@ def plan_tiling(slide: Slide, config: TileConfig) -> TilingPlan:
     """
     mpp = slide.mpp
     for warning in slide.resolution.warnings if slide.resolution is not None else ():
-        logger.warning("%s: %s", slide.name, warning.replace("--mpp", "--slide-mpp"))
+        logger.warning("%s: %s", slide.name, warning)
     _refuse_upsampling(slide, config)
     area = Box(0, 0, *slide.size_px) if slide.bounds is None else slide.bounds
     grid = lay_grid(area, slide_mpp=mpp, mpp=config.mpp, patch_px=config.patch_px, step_px=config.step_px)
@@ -238,7 +236,7 @@ def _meta(slide: Slide, config: TileConfig, grid: PatchGrid, level: int) -> Stor
             mpp=slide.mpp,
         ),
         mpp=config.mpp,
-        mpp_source="user" if source == "--mpp" else source,
+        mpp_source="user" if source.startswith("--") else source,  # the flag it was given by
         patch_px=config.patch_px,
         patch_level0_px=grid.side,
         stride_px=config.step_px,
