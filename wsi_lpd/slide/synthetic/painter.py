@@ -55,7 +55,7 @@ class Painter:
         self._pen: PenMarks | None = make_pen_marks(self._layout.pieces, seed) if pen_marks else None
         stain = make_stain(seed)
         self._white = stain.white
-        side = 1024 if max(size_px) > 2_500 and mpp < 0.7 else 512  # a small slide does not live to see repeats
+        side = _swatch_side(size_px, mpp)
         self._swatches: Swatches = make_swatches(side, 1 / mpp, stain, seed, pool)
         # One node per two micrometres at most, so that cells do not fall between nodes.
         self._step_px = next(step for step in (8, 4, 2, 1) if step * mpp <= 2.05 or step == 1)
@@ -156,6 +156,13 @@ class Painter:
             light = light * ink
         dark = cv2.multiply(cv2.bitwise_not(rgb), _levels(absorbed, 128), scale=1 / 128)
         return np.asarray(cv2.multiply(cv2.bitwise_not(dark), _levels(light, 255), scale=1 / 255), np.uint8)
+
+
+def _swatch_side(size_px: Size, mpp: float) -> int:
+    """Period of the swatches in pixels: a small slide does not live to see repeats, and is made sooner."""
+    if max(size_px) <= 1_200:
+        return 256
+    return 1024 if max(size_px) > 2_500 and mpp < 0.7 else 512
 
 
 def _levels(factor: Float32Array, one: int) -> UInt8Array:
