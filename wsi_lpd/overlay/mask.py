@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import uuid
 import zlib
 from collections.abc import Mapping, Sequence
@@ -100,7 +101,7 @@ def read_mask(path: Path) -> Mask:
         classes, frame = _read_classes(notes), _read_frame(notes)
     except OSError as err:
         raise OverlayError(f"{path}: cannot be read ({err.strerror or err})") from err
-    except (tifffile.TiffFileError, zlib.error, ValueError, RuntimeError, IndexError, KeyError) as err:
+    except (tifffile.TiffFileError, struct.error, zlib.error, ValueError, RuntimeError, IndexError, KeyError) as err:
         raise OverlayError(f"{path}: is no readable TIFF mask ({err})") from err
     if pixels.ndim != 2 or pixels.dtype != np.uint8:
         raise OverlayError(

@@ -177,17 +177,20 @@ class _Reader:
 
     def _class_name(self, properties: dict[str, Any], where: str) -> str | None:
         given = properties.get("classification", properties.get("label"))
-        if isinstance(given, dict):
-            names = given.get("names") if given.get("name") is None else [given["name"]]
-            name = ": ".join(str(part) for part in names) if isinstance(names, list) and names else None
-            color = _color(given)
-            if name is not None and color is not None:
-                self.colors.setdefault(name.strip(), color)
-        elif given is None or isinstance(given, str):
-            name = given
-        else:
+        if given is None or isinstance(given, str):
+            return _stripped(given)
+        if not isinstance(given, dict):
             raise OverlayError(f"{where}: found classification {given!r}, expected an object with a name, or text")
-        return None if name is None or not name.strip() else name.strip()
+        names = given.get("names") if given.get("name") is None else [given["name"]]
+        name = _stripped(": ".join(str(part) for part in names)) if isinstance(names, list) else None
+        color = _color(given)
+        if name is not None and color is not None:
+            self.colors.setdefault(name, color)
+        return name
+
+
+def _stripped(name: str | None) -> str | None:
+    return None if name is None or not name.strip() else name.strip()
 
 
 def _properties(feature: Any, where: str) -> dict[str, Any]:
