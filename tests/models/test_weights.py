@@ -12,6 +12,7 @@ import huggingface_hub
 import pytest
 import timm
 import torch
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 
 from wsi_lpd.errors import ModelError
@@ -62,7 +63,7 @@ def test_weights__the_head_is_left_out_and_that_is_said(tmp_path, donor, no_netw
     encoder = build(tmp_path / "weights.pth")
     assert_holds(encoder, donor)
     assert encoder.weights.startswith("weights.pth (sha256:")
-    assert encoder.weights.endswith("left out head.weight, head.bias")
+    assert encoder.weights.endswith("left out head.bias, head.weight")
 
 
 def test_weights__safetensors_in_half_precision_are_read(tmp_path, donor, no_network):
@@ -246,6 +247,24 @@ def test_hub__a_server_that_never_answers_is_given_up(cache, monkeypatch):
         with pytest.raises(ModelError, match="cannot be reached"):
             build("timm")
         assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (LocalEntryNotFoundError("gone"), "cannot be reached"),
+        (OSError("no space left"), r"cannot be had .*no space left"),
+        (HfHubHTTPError.__bases__[0]("connection lost"), r"cannot be had .*connection lost"),
+    ],
+)
+def test_hub__a_download_that_breaks_off_gives_one_line(cache, monkeypatch, error, message):
+    def fail(*_args, **_kwargs):
+        raise error
+
+    monkeypatch.setattr(hub, "_hub_answers", lambda: True)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    with pytest.raises(ModelError, match=message):
+        build("timm")
 
 
 def test_hub__offline_mode_asks_nobody(cache, monkeypatch, no_network):

@@ -22,7 +22,8 @@ def misfit(
         optional: Names that may be missing.
     """
     missing = [key for key in expected if key not in found and key not in optional]
-    unexpected = [key for key in found if key not in expected]
+    # Sorted because safetensors gives its keys in another order each time.
+    unexpected = sorted(key for key in found if key not in expected)
     if missing or unexpected:
         return f"of {len(expected)} keys {_listed(missing)} missing, {_listed(unexpected)} unexpected"
     wrong = [key for key in expected if key in found and tuple(found[key].shape) != tuple(expected[key].shape)]

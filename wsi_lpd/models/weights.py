@@ -196,7 +196,7 @@ def _fitted(body: Any, state: Mapping[str, Tensor], *, label: str) -> tuple[dict
     """The weights by the network's own names, and the keys of heads that were left out."""
     state = _converted(body, state, label=label)
     expected: dict[str, Tensor] = body.state_dict()
-    dropped = [key for key in state if key not in expected and _is_head(key, body)]
+    dropped = sorted(key for key in state if key not in expected and _is_head(key, body))
     fitted = {key: value for key, value in state.items() if key not in dropped}
     # Files from before batch norms counted their batches are good without the counter.
     optional = [key for key in expected if _is_head(key, body) or key.endswith(".num_batches_tracked")]
