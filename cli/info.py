@@ -16,7 +16,9 @@ def info(
     slides: Annotated[list[str], typer.Argument(metavar="SLIDE...", help="Whole-slide images, plain images or URLs.")],
     mpp: Annotated[
         float | None,
-        typer.Option("--mpp", help="Micrometres per pixel, where the file's own word is wrong or missing."),
+        typer.Option(
+            "--slide-mpp", "--mpp", help="Micrometres per pixel, where the file's own word is wrong or missing."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead.")] = False,
 ) -> None:
@@ -119,7 +121,7 @@ def _resolution(facts: dict[str, Any]) -> str:
     if facts["mpp"] is None:
         power = facts["objective_power"]
         hint = "" if power is None else f" (its objective suggests about {10 / power:g})"
-        return f"not known: pass --mpp to tile and segment it{hint}"
+        return f"not known: pass --slide-mpp to tile and segment it{hint}"
     return f"{facts['mpp']:.5g} um/px, from {facts['mpp_source']}"
 
 

@@ -11,8 +11,10 @@ from wsi_lpd import __version__
 from ._console import set_up_logging
 from .evaluate import evaluate
 from .info import info
+from .segment import segment
 from .synth import synth
 from .tile import tile
+from .train import train
 
 app = typer.Typer(
     help="Image-level patch labels in, a whole-slide tissue map that loads in QuPath out.",
@@ -41,8 +43,10 @@ def _root(
 
 app.command("evaluate")(evaluate)
 app.command("info")(info)
+app.command("segment")(segment)
 app.command("synth")(synth)
 app.command("tile")(tile)
+app.command("train")(train)
 
 
 def run() -> None:

@@ -8,21 +8,34 @@ from typing import Annotated
 import typer
 
 from ._console import EXIT_FAILED, BarProgress, each, print_json, say, user_errors
+from ._options import (
+    ConfigOption,
+    JsonOption,
+    OverwriteOption,
+    SetOption,
+    SlidesArgument,
+    expand_slides,
+    slide_mpps,
+)
 
 
 def segment(
-    slides: Annotated[list[Path], typer.Argument(metavar="SLIDE...", help="Whole-slide images.")],
+    slides: SlidesArgument,
     out: Annotated[
         Path,
-        typer.Option(
-            "--out", "-o", help="Overlay to write (.geojson or .geojson.gz), or a folder for several slides."
-        ),
+        typer.Option("--out", "-o", help="Overlay to write (.geojson or .geojson.gz), or a folder for several slides."),
     ],
     model: Annotated[
         Path | None, typer.Option(help="Run folder; without it $WSI_LPD_MODEL, then the newest run in runs/.")
     ] = None,
     slide_mpp: Annotated[
-        float | None, typer.Option("--mpp", help="Micrometres per pixel of the slide, where the file does not say.")
+        str | None,
+        typer.Option(
+            "--slide-mpp",
+            "--mpp",
+            help="Micrometres per pixel of the slides, where they do not say or are wrong: a number, or a CSV file "
+            "with the columns slide,mpp.",
+        ),
     ] = None,
     overlap: Annotated[float | None, typer.Option(help="Share of a window that its neighbour covers too.")] = None,
     gate: Annotated[str | None, typer.Option(help="predicted or none.")] = None,
@@ -44,13 +57,11 @@ def segment(
     ] = None,
     mask: Annotated[Path | None, typer.Option(help="Write the label map here too (.ome.tif).")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Write a picture of the overlay here too (.png).")] = None,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML configuration.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, such as segment.batch_size=64; may be repeated.")
-    ] = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace overlays that are there already.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON summary on stdout.")] = False,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Turn slides into tissue maps for QuPath. No label is asked for."""
     with user_errors():
@@ -70,17 +81,19 @@ def segment(
                 "segment.allow_upsampling": allow_upsampling,
             },
         ).segment
-        targets = output_paths(slides, out, mask=mask, picture=overlay)
+        found = expand_slides(slides)
+        mpps = slide_mpps(slide_mpp, found)
+        targets = output_paths(found, out, mask=mask, picture=overlay)
         job = SegmentJob.prepare(model, resolved, device=device, progress=BarProgress())
         summaries = []
 
-        def one(slide: Path) -> None:
-            summary = job.run(slide, targets[slide], slide_mpp=slide_mpp, overwrite=overwrite)
+        def one(slide: str) -> None:
+            summary = job.run(slide, targets[slide], slide_mpp=mpps.get(slide), overwrite=overwrite)
             say(summary.text())
             summaries.append(summary.as_dict())
 
-        failures = each(list(targets), str, one)
-        if json:
+        failures = each(found, str, one)
+        if as_json:
             print_json({"slides": summaries, "failed": [{"slide": s, "error": e} for s, e in failures]})
-        if failures:
-            raise typer.Exit(EXIT_FAILED)
+    if failures:
+        raise typer.Exit(EXIT_FAILED)

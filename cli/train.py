@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ._console import BarProgress, print_json, say, user_errors
+from ._options import ConfigOption, JsonOption, SetOption, class_names
 
 
 def train(
@@ -25,13 +26,9 @@ def train(
     classes: Annotated[
         str | None, typer.Option(help="Class names, comma-separated, where the labels do not state them.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Run folder; without it runs/<time>-<name>.")
-    ] = None,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML configuration.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, such as train.epochs=3; may be repeated.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; without it runs/<time>-<name>.")] = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     resume: Annotated[
         bool | None,
@@ -41,9 +38,10 @@ def train(
             "configuration and data is gone on with.",
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON summary on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a model from image-level patch labels."""
+    names = class_names(classes)
     with user_errors():
         from wsi_lpd.config import load_config
         from wsi_lpd.patches.labels import class_balance
@@ -51,7 +49,6 @@ def train(
         from wsi_lpd.train.run import train as train_run
 
         resolved = load_config(config, settings if settings is not None else ())
-        names = None if classes is None else [name.strip() for name in classes.split(",")]
         data = load_training_data(labels, val if val is not None else (), resolved, classes=names)
         for line in class_balance(data.training):
             say(line)
@@ -65,5 +62,5 @@ def train(
             say(f"{run.path}: was finished already; another --out or --no-resume trains again")
         else:
             say(f"{run.path}: {', '.join(f'{name} {value:.3f}' for name, value in run.metrics.items())}")
-        if json:
+        if as_json:
             print_json({"run": str(run.path), "was_finished": run.was_finished, "metrics": run.metrics})

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors here are small: threads would only wait for each other
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

@@ -166,7 +166,7 @@ class SegmentConfig(Section):
     min_tissue: float = Field(0.0, ge=0, lt=1, description="Windows with no more tissue than this are not looked at.")
     allow_upsampling: bool = Field(False, description="Take a slide that is coarser than the model by enlarging it.")
     grid_offset_px: int = Field(
-        0, ge=0, description="Moves the window grid up and left by so many model pixels; a check of how much it matters."
+        0, ge=0, description="Moves the window grid up and left, in model pixels; a check of how much it matters."
     )
     output_stride: int = Field(4, ge=1, description="Label-map pixels are this many model pixels wide.")
     simplify: float = Field(1.0, ge=0, description="Tolerance of the outline in label-map pixels; 0 keeps pixel edges.")

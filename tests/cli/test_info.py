@@ -56,8 +56,8 @@ def test_json__is_one_object(slide: Path) -> None:
 
 def test_mpp__given_wins_and_the_difference_is_told(slide: Path) -> None:
     _, out, _ = run(str(slide), "--mpp", "0.25")
-    assert "0.25 um/px, from --mpp" in out
-    assert "openslide.mpp-x: 0.499 um/px, not used: differs from --mpp" in out
+    assert "0.25 um/px, from --slide-mpp" in out
+    assert "openslide.mpp-x: 0.499 um/px, not used: differs from --slide-mpp" in out
     assert "warning" in out
 
 
@@ -89,7 +89,7 @@ def test_dark_slides__are_shown_and_called_so(tmp_path: Path) -> None:
     status, out, _ = run(str(tmp_path / "dapi.tif"))
     assert status == 0
     assert "not bright-field" in out
-    assert "pass --mpp" in out
+    assert "pass --slide-mpp" in out
 
 
 @pytest.mark.realdata

@@ -21,34 +21,34 @@ def rows(logits, presence=None, prototypes=None, covered=None):
 
 def test_the_highest_score_wins__and_the_background_is_one_of_them():
     labels, probabilities, prototypes = decide(
-        rows([[[3, 0, 0]], [[0, 2, 0]], [[1, 1, 1]]], prototypes=[[[4, 1, 1]], [[2, 3, 2]]]),
+        rows([[[1, 1, 1]], [[3, 0, 0]], [[0, 2, 0]]], prototypes=[[[4, 1, 1]], [[2, 3, 2]]]),
         tissue=np.ones((1, 3), bool),
         gated=False,
     )
     assert labels.tolist() == [[1, 2, 0]]
     assert prototypes.tolist() == [[4, 3, NO_PROTOTYPE]]
-    expected = np.exp([3, 0, 1]) / np.exp([3, 0, 1]).sum()
+    expected = np.exp([1, 3, 0]) / np.exp([1, 3, 0]).sum()
     np.testing.assert_allclose(probabilities[:, 0, 0], np.round(expected * 255))
 
 
 def test_outside_tissue_and_windows__there_is_background_for_certain():
     labels, probabilities, prototypes = decide(
-        rows([[[3, 3, 3]], [[0, 0, 0]], [[1, 1, 1]]], covered=[[True, True, False]]),
+        rows([[[1, 1, 1]], [[3, 3, 3]], [[0, 0, 0]]], covered=[[True, True, False]]),
         tissue=np.array([[True, False, True]]),
         gated=False,
     )
     assert labels.tolist() == [[1, 0, 0]]
-    assert probabilities[:, 0, 1:].tolist() == [[0, 0], [0, 0], [255, 255]]
+    assert probabilities[:, 0, 1:].tolist() == [[255, 255], [0, 0], [0, 0]]
     assert prototypes[0, 1:].tolist() == [NO_PROTOTYPE, NO_PROTOTYPE]
 
 
 def test_the_gate__closes_a_class_that_is_not_there_and_is_off_when_asked():
-    scores = rows([[[2.0]], [[1.0]], [[-5.0]]], presence=[[[0.01]], [[0.99]]])
+    scores = rows([[[-5.0]], [[2.0]], [[1.0]]], presence=[[[0.01]], [[0.99]]])
     tissue = np.ones((1, 1), bool)
     assert decide(scores, tissue=tissue, gated=True)[0].tolist() == [[2]]
     assert decide(scores, tissue=tissue, gated=False)[0].tolist() == [[1]]
 
 
 def test_the_gate__of_an_absent_class_is_bounded():
-    scores = rows([[[30.0]], [[1.0]], [[-5.0]]], presence=[[[0.0]], [[1.0]]])
+    scores = rows([[[-5.0]], [[30.0]], [[1.0]]], presence=[[[0.0]], [[1.0]]])
     assert decide(scores, tissue=np.ones((1, 1), bool), gated=True)[0].tolist() == [[1]]

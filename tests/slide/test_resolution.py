@@ -19,7 +19,7 @@ def resolve(
 
 def test_precedence__user_then_scanner_then_tiff() -> None:
     tiff = {"tiff.XResolution": "20000", "tiff.YResolution": "20000", **CENTIMETRE}
-    assert resolve({**APERIO, **tiff}, 0.3)[0].source == "--mpp"
+    assert resolve({**APERIO, **tiff}, 0.3)[0].source == "--slide-mpp"
     found, candidates = resolve({**APERIO, **tiff})
     assert (found.mpp, found.source) == (pytest.approx(0.2527), "openslide.mpp-x")
     assert [c.source for c in candidates] == ["openslide.mpp-x", "tiff.XResolution"]
@@ -76,7 +76,7 @@ def test_objective__that_does_not_fit_is_told(power: str, n_warnings: int) -> No
 
 @pytest.mark.parametrize("explicit", [0.0, -0.5, float("nan"), float("inf")])
 def test_explicit__must_be_a_positive_number(explicit: float) -> None:
-    with pytest.raises(SlideError, match="--mpp"):
+    with pytest.raises(SlideError, match="--slide-mpp"):
         resolve(APERIO, explicit)
 
 
@@ -109,5 +109,5 @@ def test_missing__names_the_flag_what_was_found_and_a_guess() -> None:
     properties = {"tiff.XResolution": "72", "tiff.YResolution": "72", "openslide.objective-power": "20"}
     text = missing_mpp_message("b.tif", properties, resolve(properties)[1])
     assert text.startswith("b.tif: ")
-    for part in ("352.8", "72 dots per inch", "--mpp 0.5", "20x objective"):
+    for part in ("352.8", "72 dots per inch", "--slide-mpp 0.5", "20x objective"):
         assert part in text

@@ -158,7 +158,7 @@ def test_plain_images__open_and_need_an_mpp(tmp_path: Path, picture: UInt8Array,
     Image.fromarray(picture).save(path, quality=95) if suffix == "jpg" else Image.fromarray(picture).save(path)
     with open_slide(path) as slide:
         assert (slide.reader, slide.size_px) == ("image", (640, 420))
-        with pytest.raises(SlideError, match="--mpp"):
+        with pytest.raises(SlideError, match="--slide-mpp"):
             _ = slide.mpp
         read = slide.read(Box(100, 50, 90, 70), Size(90, 70))
     difference = np.abs(read.astype(int) - picture[50:120, 100:190]).mean()

@@ -10,9 +10,9 @@ _LEAST_PROBABILITY = 1e-4
 
 
 def with_background(class_maps: Tensor, background: Tensor) -> Tensor:
-    """Class maps (B, C, h, w) with the background's logit as a last channel, (B, C + 1, h, w)."""
+    """Class maps (B, C, h, w) behind the background's logit, (B, C + 1, h, w): channel i is label-map value i."""
     batch, _, height, width = class_maps.shape
-    return torch.cat([class_maps, background.to(class_maps).reshape(1, 1, 1, 1).expand(batch, 1, height, width)], dim=1)
+    return torch.cat([background.to(class_maps).reshape(1, 1, 1, 1).expand(batch, 1, height, width), class_maps], dim=1)
 
 
 def gate_bias(probability: Tensor) -> Tensor:
@@ -52,5 +52,5 @@ def pseudo_mask(class_maps: Tensor, background: Tensor, labels: Tensor, *, confi
     sure = (best > confidence) & (best - runner_up > margin)
     winner = logits.argmax(dim=1)
     n_classes = class_maps.shape[1]
-    one_hot = winner[:, None] == torch.arange(n_classes, device=winner.device)[None, :, None, None]
+    one_hot = winner[:, None] == torch.arange(1, n_classes + 1, device=winner.device)[None, :, None, None]
     return one_hot & sure[:, None] & (labels == 1)[:, :, None, None]

@@ -88,9 +88,9 @@ class LpdNetwork(nn.Module):
 
     def fused_similarity(self, output: NetworkOutput) -> Tensor:
         """Cosines of `output`, weighted over the scales as the class maps are, (B, C, K, h, w)."""
-        n_prototypes = output.similarity[0].shape[2]
+        n_classes, n_prototypes = output.similarity[0].shape[1:3]
         fused = self.fused([similarity.flatten(1, 2) for similarity in output.similarity])
-        return fused.unflatten(1, (-1, n_prototypes))
+        return fused.reshape(len(fused), n_classes, n_prototypes, *fused.shape[-2:])
 
 
 def build_network(config: ModelConfig, *, n_classes: int) -> LpdNetwork:

@@ -20,23 +20,21 @@ def decide(rows: StitchedRows, *, tissue: BoolArray, gated: bool) -> tuple[UInt8
         gated: Whether to add log p of each class's presence to its logits (the background has no gate).
 
     Returns:
-        Labels (rows, W), probabilities (C + 1, rows, W) as 0 to 255 with the background last, and the most similar
+        Labels (rows, W), probabilities (C + 1, rows, W) as 0 to 255 with the background first, and the most similar
         prototype of the winner (rows, W).
     """
     logits = rows.logits
     if gated:
         bias = np.log(np.maximum(rows.presence, _LEAST_PROBABILITY))
-        logits = np.concatenate([logits[:-1] + bias, logits[-1:]])
+        logits = np.concatenate([logits[:1], logits[1:] + bias])
     probabilities = _softmax(logits)
     winner = probabilities.argmax(axis=0)
-    n_classes = len(logits) - 1
     inside = rows.covered & tissue
     probabilities[:, ~inside] = 0
-    probabilities[-1, ~inside] = 1
-    is_class = inside & (winner < n_classes)
-    labels = np.where(is_class, winner + 1, BACKGROUND).astype(np.uint8)
-    of_winner = np.take_along_axis(rows.prototypes, np.minimum(winner, n_classes - 1)[None], axis=0)[0]
-    prototypes = np.where(is_class, of_winner, NO_PROTOTYPE).astype(np.uint8)
+    probabilities[BACKGROUND, ~inside] = 1
+    labels = np.where(inside, winner, BACKGROUND).astype(np.uint8)
+    of_winner = np.take_along_axis(rows.prototypes, np.maximum(labels, 1)[None].astype(np.int64) - 1, axis=0)[0]
+    prototypes = np.where(labels == BACKGROUND, NO_PROTOTYPE, of_winner).astype(np.uint8)
     return labels, np.round(probabilities * 255).astype(np.uint8), prototypes
 
 

@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from wsi_lpd.models.activation import image_probability, with_background
-from wsi_lpd.models.checkpoint import ModelCard, load_card, load_state
+from wsi_lpd.models.card import ModelCard, load_card
+from wsi_lpd.models.checkpoint import restore
 from wsi_lpd.models.device import autocast, autocast_dtype
 from wsi_lpd.models.network import LpdNetwork, build_network
 from wsi_lpd.segment.stitch import WindowMaps
@@ -37,7 +38,7 @@ class Predictor:
         card = load_card(run)
         config = card.config.model.model_copy(update={"weights": "none"})
         network = build_network(config, n_classes=len(card.classes))
-        network.load_state_dict(load_state(run))
+        restore(network, run)
         return cls(network, card, device)
 
     @torch.inference_mode()

@@ -111,7 +111,7 @@ def _predicted(
 ) -> Iterator[tuple[int, list[tuple[int, WindowMaps]]]]:
     """What the network says of every row of windows: (top, [(left, maps)])."""
     for top, columns, windows in bands:
-        row = []
+        row: list[tuple[int, WindowMaps]] = []
         for start in range(0, len(columns), batch_size):
             maps = predictor.predict(windows[start : start + batch_size], output_stride=stride)
             row += zip(columns[start : start + batch_size], maps, strict=True)
@@ -157,4 +157,5 @@ def _tissue_rows(tissue: TissueMask, first: int, last: int, width: int, downsamp
     mask = tissue.mask
     y = ((np.arange(first, last) + 0.5) * downsample / tissue.downsample_y).astype(np.int64)
     x = ((np.arange(width) + 0.5) * downsample / tissue.downsample_x).astype(np.int64)
-    return mask[np.minimum(y, mask.shape[0] - 1)[:, None], np.minimum(x, mask.shape[1] - 1)[None]]
+    rows: BoolArray = mask[np.minimum(y, mask.shape[0] - 1)[:, None], np.minimum(x, mask.shape[1] - 1)[None]]
+    return rows

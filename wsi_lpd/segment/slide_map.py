@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wsi_lpd.classes import TissueClass
-from wsi_lpd.types import UInt8Array
+from wsi_lpd.types import BACKGROUND, UInt8Array
 
 NO_PROTOTYPE = 255
 
@@ -22,7 +22,7 @@ class SlideMap:
     labels: UInt8Array
     """(H, W): 0 background, class i is i + 1."""
     probabilities: UInt8Array
-    """(C + 1, H, W): probability of each class and, last, of the background; 255 is 1."""
+    """(C + 1, H, W): probability of each label-map value, so background first; 255 is 1."""
     prototypes: UInt8Array
     """(H, W): which prototype of the winning class is most similar; `NO_PROTOTYPE` on background."""
     downsample: float
@@ -39,7 +39,7 @@ class SlideMap:
     ) -> SlideMap:
         """A map that is background everywhere."""
         probabilities = np.zeros((len(classes) + 1, height, width), np.uint8)
-        probabilities[-1] = 255
+        probabilities[BACKGROUND] = 255
         return cls(
             labels=np.zeros((height, width), np.uint8),
             probabilities=probabilities,

@@ -14,7 +14,7 @@ class WindowMaps:
     """What the network says of one window, on the label-map grid."""
 
     logits: Float32Array
-    """(C + 1, h, w): fused class maps and, last, the background."""
+    """(C + 1, h, w): the background's logit, then the fused class maps."""
     presence: Float32Array
     """(C,): calibrated probability that the class occurs in the window."""
     prototypes: UInt8Array
@@ -96,7 +96,7 @@ class Stitcher:
         count = min(row - self._top, self._side)
         total = self._total[:count]
         covered = total > 0
-        divisor = np.where(covered, total, 1)
+        divisor = np.where(covered, total, np.float32(1)).astype(np.float32)
         rows = StitchedRows(
             top=self._top,
             logits=self._logits[:, :count] / divisor,

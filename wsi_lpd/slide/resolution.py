@@ -90,7 +90,9 @@ def resolve_mpp(
         SlideError: If `explicit` is not a positive number.
     """
     if explicit is not None and not (math.isfinite(explicit) and explicit > 0):
-        raise SlideError(f"{location}: --mpp is {explicit:g}, expected micrometres per pixel above 0, such as 0.25")
+        raise SlideError(
+            f"{location}: --slide-mpp is {explicit:g}, expected micrometres per pixel above 0, such as 0.25"
+        )
     judged = [_judge(candidate) for candidate in _candidates(properties, explicit)]
     chosen = next((candidate for candidate in judged if candidate.believable), None)
     if chosen is None:
@@ -118,13 +120,13 @@ def missing_mpp_message(location: str, properties: Mapping[str, str], candidates
     looked = found or "looked in openslide.mpp-x, OME PhysicalSizeX, tiff.XResolution"
     return (
         f"{location}: does not state its micrometres per pixel ({looked}). "
-        f"If you know them, pass --mpp, e.g. --mpp {guess:g}{hint}"
+        f"If you know them, pass --slide-mpp, e.g. --slide-mpp {guess:g}{hint}"
     )
 
 
 def _candidates(properties: Mapping[str, str], explicit: float | None) -> Iterator[MppCandidate]:
     if explicit is not None:
-        yield MppCandidate("--mpp", explicit, explicit)
+        yield MppCandidate("--slide-mpp", explicit, explicit)
     tiff = _tiff_resolution(properties)
     vendor = properties.get("openslide.vendor") or properties.get("tiffslide.vendor")
     for prefix in ("openslide", "tiffslide"):
@@ -145,7 +147,7 @@ def _judge(candidate: MppCandidate) -> MppCandidate:
     """Marks a candidate that cannot be a slide's; the user is warned but obeyed."""
     low, high = PLAUSIBLE_MPP
     reason = None
-    if candidate.source == "--mpp":
+    if candidate.source == "--slide-mpp":
         return candidate
     if candidate.source == "tiff.XResolution" and (dpi := _print_dpi(candidate.mpp_x)) is not None:
         reason = f"{dpi} dots per inch is an image program's default, not a scanner's resolution"
@@ -177,7 +179,7 @@ def _oddities(chosen: MppCandidate, judged: list[MppCandidate], power: float | N
     if power is not None and _ratio(chosen.mpp, 10 / power) > _POWER_FACTOR:
         yield (
             f"{chosen.source} says {chosen.mpp:.4g} um/px, but a {power:g}x objective usually gives about "
-            f"{10 / power:.4g}; if the first is wrong, pass --mpp"
+            f"{10 / power:.4g}; if the first is wrong, pass --slide-mpp"
         )
 
 

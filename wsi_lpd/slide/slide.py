@@ -86,7 +86,7 @@ class Slide:
         """Micrometres per pixel of level 0.
 
         Raises:
-            SlideError: If nobody states them; the message names `--mpp`.
+            SlideError: If nobody states them; the message names `--slide-mpp`.
         """
         if self.resolution is None:
             raise SlideError(missing_mpp_message(self.location, self._properties, self.mpp_candidates))

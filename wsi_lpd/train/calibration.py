@@ -37,5 +37,5 @@ def fit_calibration(logits: Tensor, labels: Tensor) -> tuple[list[float], list[f
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimizer.step(loss)
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
     return log_temperature.detach().exp().tolist(), offset.detach().tolist()

@@ -93,7 +93,7 @@ def _groups_to_hold_out(
 def _loaded(table: LabelTable, batches: list[list[int]], workers: int) -> Iterator[Batch]:
     loader: DataLoader[Batch] = DataLoader(
         PatchDataset(table),
-        sampler=batches,  # type: ignore[arg-type]  # each "index" is a batch of rows
+        sampler=batches,  # each "index" is a batch of rows
         batch_size=None,
         num_workers=min(workers, len(batches)),
         pin_memory=torch.cuda.is_available(),

@@ -105,7 +105,7 @@ def _prototype_terms(output: NetworkOutput, mask: Tensor, config: LossConfig) ->
     """Diversity and usage, each the mean over the scales."""
     diversity, usage = [], []
     for similarity in output.similarity:
-        at_scale = F.adaptive_avg_pool2d(mask.float(), similarity.shape[-2:]) > 0.5
+        at_scale = _pooled(mask.float(), similarity) > 0.5
         diversity.append(diversity_loss(similarity, at_scale, temperature=config.diversity_temperature))
         usage.append(usage_loss(similarity, at_scale, temperature=config.diversity_temperature))
     return torch.stack(diversity).mean(), torch.stack(usage).mean()
@@ -113,8 +113,8 @@ def _prototype_terms(output: NetworkOutput, mask: Tensor, config: LossConfig) ->
 
 def _similarity_term(network: LpdNetwork, output: NetworkOutput, labels: Tensor, config: LossConfig) -> Tensor:
     features = output.features[-1]
-    share = with_background(output.fused_maps, output.background).softmax(dim=1)[:, :-1]
-    masks = F.adaptive_avg_pool2d(share, features.shape[-2:])
+    share = with_background(output.fused_maps, output.background).softmax(dim=1)[:, 1:]
+    masks = _pooled(share, features)
     pooled = network.refiner(masked_average(features, masks))
     return similarity_loss(
         pooled,
@@ -123,3 +123,8 @@ def _similarity_term(network: LpdNetwork, output: NetworkOutput, labels: Tensor,
         absent=labels == 0,
         temperature=config.similarity_temperature,
     )
+
+
+def _pooled(maps: Tensor, like: Tensor) -> Tensor:
+    """Mean of (B, C, H, W) over the positions of a coarser map."""
+    return F.adaptive_avg_pool2d(maps, (like.shape[-2], like.shape[-1]))

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from wsi_lpd.classes import qupath_classes
 from wsi_lpd.config import Config
-from wsi_lpd.errors import TrainingError
-from wsi_lpd.models.checkpoint import Calibration, ModelCard, mark_latest, save_model
+from wsi_lpd.models.card import Calibration, ModelCard
+from wsi_lpd.models.checkpoint import save_model
 from wsi_lpd.models.device import choose_device
+from wsi_lpd.models.runs import RUNS_DIR, mark_latest
 from wsi_lpd.patches.labels import LabelTable, read_labels
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.train.calibration import fit_calibration
@@ -60,7 +61,7 @@ def train(
     data: TrainingData,
     config: Config,
     *,
-    runs_dir: Path = Path("runs"),
+    runs_dir: Path = RUNS_DIR,
     out: Path | None = None,
     resume: bool | None = None,
     device: str = "auto",
@@ -81,14 +82,14 @@ def train(
     run = choose_run(runs_dir, out, name=config.name, identity=identity, resume=resume)
     if run.finished:
         mark_latest(runs_dir, run.path)
-        return TrainedRun(run.path, run.card_metrics(), was_finished=True)
+        return TrainedRun(run.path, run.scores(), was_finished=True)
     chosen = choose_device(device)
     trainer = Trainer(config, data.training, data.validation, run=run, device=chosen, progress=progress)
     run.start(config, identity)
     result = trainer.fit()
     _save(run, result, config, data)
     mark_latest(runs_dir, run.path)
-    return TrainedRun(run.path, result.metrics, was_finished=False)
+    return TrainedRun(run.path, _scores(result), was_finished=False)
 
 
 def _save(run: RunFolder, result: TrainingResult, config: Config, data: TrainingData) -> None:
@@ -101,7 +102,7 @@ def _save(run: RunFolder, result: TrainingResult, config: Config, data: Training
         patch_px=table.patch_px,
         encoder=result.network.encoder,
         calibration=_calibration(result, len(table.classes)),
-        metrics=result.metrics,
+        metrics=_scores(result),
         data_fingerprint=table_fingerprint(table),
     )
     save_model(run.path, result.network.state_dict(), card)
@@ -109,9 +110,13 @@ def _save(run: RunFolder, result: TrainingResult, config: Config, data: Training
 
 def _calibration(result: TrainingResult, n_classes: int) -> Calibration:
     if result.validation is None:
-        return Calibration(temperature=[1.0] * n_classes, offset=[0.0] * n_classes)
+        return Calibration(temperature=(1.0,) * n_classes, offset=(0.0,) * n_classes)
     temperature, offset = fit_calibration(result.validation.logits, result.validation.labels)
-    return Calibration(temperature=temperature, offset=offset)
+    return Calibration(temperature=tuple(temperature), offset=tuple(offset))
+
+
+def _scores(result: TrainingResult) -> dict[str, float]:
+    return {} if result.validation is None else result.validation.metrics
 
 
 def _known(mpp: float | None, config: Config) -> float:

@@ -15,13 +15,13 @@ import torch
 from wsi_lpd.config import Config, dump_config
 from wsi_lpd.errors import TrainingError
 from wsi_lpd.files import replacing, write_text
+from wsi_lpd.models.card import CARD_FILE, load_card
 from wsi_lpd.patches.labels import LabelTable
 
 _METRICS = "metrics.csv"
 _STATE = "training.pt"
 _CONFIG = "config.yaml"
 _IDENTITY = "identity.json"
-_MODEL_CARD = "model.json"
 
 
 def run_identity(config: Config, training: LabelTable, validation: LabelTable | None) -> dict[str, str]:
@@ -49,7 +49,7 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the model is there (its card is written last)."""
-        return (self.path / _MODEL_CARD).is_file()
+        return (self.path / CARD_FILE).is_file()
 
     def identity(self) -> dict[str, str] | None:
         """Identity of the run, or None where the folder is no run."""
@@ -86,6 +86,10 @@ class RunFolder:
         if not isinstance(state, dict):
             raise TrainingError(f"{path}: holds no training state; remove it to start the run anew")
         return state
+
+    def scores(self) -> dict[str, float]:
+        """Scores of a finished run on its held-out patches."""
+        return {name: value for name, value in load_card(self.path).metrics.items() if value is not None}
 
     def metrics(self, *, from_step: int) -> MetricsFile:
         """The table of metrics, cut back to what was written before `from_step`."""

@@ -61,7 +61,9 @@ class Trainer:
         torch.manual_seed(config.train.seed)
         self.network = build_network(config.model, n_classes=len(training.classes)).to(device)
         self.average = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(config.train.ema_decay), use_buffers=True
+            self.network,
+            multi_avg_fn=get_ema_multi_avg_fn(config.train.ema_decay),  # type: ignore[no-untyped-call]
+            use_buffers=True,
         )
         self.optimizer = build_optimizer(self.network, config.train)
         self.autocast_dtype = autocast_dtype(config.train.precision, device)
@@ -95,7 +97,7 @@ class Trainer:
         scores: Validation | None = None
         with (
             self.progress.stage("training", self.total_steps, "steps") as advance,
-            SummaryWriter(str(self.run.path), purge_step=first) as board,  # type: ignore[no-untyped-call]
+            SummaryWriter(str(self.run.path), purge_step=first) as board,
         ):
             advance(first)
             clock = Clock()
@@ -137,7 +139,7 @@ class Trainer:
                 row = losses.values()
                 if strength > 0:
                     row["diversity_gradient_ratio"] = self._gradient_ratio(losses)
-            self.scaler.scale(losses.total / len(batch)).backward()
+            self.scaler.scale(losses.total / len(batch)).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.network.parameters(), config.train.clip_norm)
         self.scaler.step(self.optimizer)

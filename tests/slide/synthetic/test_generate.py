@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from wsi_lpd.overlay.check import check_overlay_file
 from wsi_lpd.overlay.rasterize import rasterize
 from wsi_lpd.overlay.read import read_overlay
 from wsi_lpd.slide.synthetic import SYNTHETIC_CLASSES, find_synthetic_slide, generate, write_synthetic_slide, writer
+from wsi_lpd.slide.synthetic.painter import Painter
 from wsi_lpd.types import Size
 
 SMALL = {"size_px": Size(2301, 1702), "mpp": 0.5, "seed": 5}
@@ -81,6 +83,16 @@ def test_truth__is_what_the_pixels_were_painted_from(small_slide):
     tissue = ndimage.binary_erosion(truth > 0, iterations=2)
     assert (rgb[glass].min(axis=1) > 200).mean() > 0.98
     assert rgb[glass].mean() - rgb[tissue].mean() > 40
+
+
+def test_truth__is_the_class_of_the_pixel_in_the_middle_of_each_square(small_slide):
+    with ThreadPoolExecutor(1) as pool:
+        painter = Painter(SMALL["size_px"], mpp=0.5, seed=5, pen_marks=False, pool=pool)
+    classes = painter.block(1, 0).classes
+    truth = tifffile.imread(small_slide.truth_image)[:128, 128:256]
+    np.testing.assert_array_equal(truth, classes[4::8, 4::8])
+    assert (truth != classes[::8, ::8]).any()
+    assert len(np.unique(truth)) >= 4
 
 
 def test_truth__lies_at_its_place_to_the_pixel(small_slide):
