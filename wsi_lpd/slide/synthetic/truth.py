@@ -20,7 +20,7 @@ from .textures import SYNTHETIC_CLASSES
 if TYPE_CHECKING:
     from wsi_lpd.overlay.geojson import Feature
 
-_SQUARE_PX: Final = 2048
+_SQUARE_PX: Final = 1024
 """Regions are traced within squares of this many truth pixels and cut along their borders."""
 
 
