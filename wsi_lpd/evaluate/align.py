@@ -16,7 +16,7 @@ from wsi_lpd.overlay.rasterize import rasterize
 from wsi_lpd.types import BACKGROUND, IGNORE, Int64Array, UInt8Array
 
 _LONGEST_SIDE_PX: Final = 8192
-"""Of the grid on which two overlays are compared when neither states its own."""
+"""Of the grid on which two overlays are compared, at most."""
 
 _SAME_SHAPE: Final = 0.02
 """Masks without a stated frame cover the same slide if their aspect ratios agree this well."""
@@ -173,11 +173,11 @@ def _grid_of_outlines(prediction: OutlineSource, truth: OutlineSource) -> Grid:
     else:
         offset = _offset(prediction if prediction.slide_px is not None else truth)
         width, height = slide_px
-    stated = [s.downsample for s in (prediction, truth) if s.downsample is not None]
-    finest = max(1.0, max(width, height) / _LONGEST_SIDE_PX)
-    downsample = max(stated[0], finest) if stated else finest
-    shape = (max(1, int(np.ceil(height / downsample))), max(1, int(np.ceil(width / downsample))))
-    return Grid(shape, GridFrame(downsample, downsample, *offset))
+    stated = [s.downsample for s in (truth, prediction) if s.downsample is not None]
+    least = max(1.0, max(width, height) / _LONGEST_SIDE_PX)
+    step_x, step_y = (max(least, step) for step in stated[0]) if stated else (least, least)
+    shape = (max(1, round(height / step_y)), max(1, round(width / step_x)))
+    return Grid(shape, GridFrame(max(1.0, width / shape[1]), max(1.0, height / shape[0]), *offset))
 
 
 def _drawn(

@@ -61,6 +61,7 @@ class OutlineSource:
     `names` are the classes: those the metadata list, in the order of their label-map values (`in_value_order`), else
     those of the polygons in order of first appearance. `offset_px` is what was subtracted from level-0 positions;
     None = not stated, the same as the other side's.
+    `downsample` is that of the label map it was traced from, (x, y).
     """
 
     path: Path
@@ -69,7 +70,7 @@ class OutlineSource:
     in_value_order: bool = False
     slide_px: Size | None = None
     offset_px: tuple[int, int] | None = None
-    downsample: float | None = None
+    downsample: tuple[float, float] | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -130,6 +131,7 @@ def _read_outlines(path: Path) -> OutlineSource:
     notes = overlay.metadata
     width, height = _number(notes, "slide_width_px", path), _number(notes, "slide_height_px", path)
     left, top = _number(notes, "offset_x_px", path), _number(notes, "offset_y_px", path)
+    step_x, step_y = _number(notes, "downsample_x", path), _number(notes, "downsample_y", path)
     return OutlineSource(
         path=path,
         annotations=classed,
@@ -137,7 +139,7 @@ def _read_outlines(path: Path) -> OutlineSource:
         in_value_order=listed is not None,
         slide_px=None if width is None or height is None else Size(int(width), int(height)),
         offset_px=None if left is None or top is None else (int(left), int(top)),
-        downsample=_number(notes, "downsample", path),
+        downsample=None if step_x is None or step_y is None else (step_x, step_y),
         warnings=warnings,
     )
 

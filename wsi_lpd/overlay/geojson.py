@@ -89,7 +89,8 @@ def place_metadata(*, slide_px: Size, frame: GridFrame, classes: Sequence[Tissue
         "slide_height_px": str(slide_px.height),
         "offset_x_px": str(frame.offset_x),
         "offset_y_px": str(frame.offset_y),
-        "downsample": repr(float(frame.downsample_x)),
+        "downsample_x": repr(float(frame.downsample_x)),
+        "downsample_y": repr(float(frame.downsample_y)),
         "classes": json.dumps([tissue_class.name for tissue_class in classes], ensure_ascii=False),
     }
 
