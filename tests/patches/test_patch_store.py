@@ -11,7 +11,7 @@ import zarr
 
 from wsi_lpd.errors import StoreError
 from wsi_lpd.patches import store as store_module
-from wsi_lpd.patches.store import PatchStore, StoreWriter, partial_path, recover
+from wsi_lpd.patches.store import PatchStore, StoreWriter, pack, partial_path, recover
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def write(tmp_path, monkeypatch, make_meta, patches):
         tissue = np.linspace(0.5, 1, n, dtype=np.float32)
         writer = StoreWriter(tmp_path / name, meta=make_meta(**changes), coords=coords, tissue=tissue)
         for start in range(writer.n_done, n, 5):
-            writer.append(patches[start : min(start + 5, n)])
+            writer.append(pack(patches[start : min(start + 5, n)]))
         writer.finish()
         return tmp_path / name
 
@@ -133,13 +133,13 @@ def test_writer__goes_on_after_the_last_whole_shard(tmp_path, write, make_meta, 
     coords, tissue = PatchStore.open(whole).coords, PatchStore.open(whole).tissue
     path = tmp_path / "t.zarr"
     first = StoreWriter(path, meta=make_meta(), coords=coords, tissue=tissue)
-    first.append(patches[:19])
-    rubbish = partial_path(path) / "patches/c/2/0/0/0.0123.partial"
+    first.append(pack(patches[:19]))
+    rubbish = partial_path(path) / "patches/c/2/0/0/.0123.0"
     rubbish.parent.mkdir(parents=True)
     rubbish.write_bytes(b"half")
     second = StoreWriter(path, meta=make_meta(), coords=coords, tissue=tissue)
     assert (second.n_done, second.fresh) == (16, None)
-    second.append(patches[16:])
+    second.append(pack(patches[16:]))
     second.finish()
     assert tree_bytes(path) == tree_bytes(whole)
 
@@ -148,7 +148,7 @@ def test_writer__does_again_what_is_cut_short(tmp_path, write, make_meta, patche
     whole = write()
     coords, tissue = PatchStore.open(whole).coords, PatchStore.open(whole).tissue
     path = tmp_path / "t.zarr"
-    StoreWriter(path, meta=make_meta(), coords=coords, tissue=tissue).append(patches[:16])
+    StoreWriter(path, meta=make_meta(), coords=coords, tissue=tissue).append(pack(patches[:16]))
     shard = partial_path(path) / "patches/c/1/0/0/0"
     shard.write_bytes(shard.read_bytes()[:-1])
     assert StoreWriter(path, meta=make_meta(), coords=coords, tissue=tissue).n_done == 8
@@ -167,7 +167,7 @@ def test_writer__begins_anew_where_settings_differ(tmp_path, write, make_meta, p
     tissue = np.ones(23, np.float32)
     path = tmp_path / "t.zarr"
     write()
-    StoreWriter(path, meta=make_meta(), coords=coords, tissue=tissue).append(patches[:16])
+    StoreWriter(path, meta=make_meta(), coords=coords, tissue=tissue).append(pack(patches[:16]))
     again = StoreWriter(path, meta=make_meta(**changes), coords=coords, tissue=tissue)
     assert again.n_done == 0
     assert reason in again.fresh
@@ -176,14 +176,14 @@ def test_writer__begins_anew_where_settings_differ(tmp_path, write, make_meta, p
 def test_writer__begins_anew_where_patches_differ(tmp_path, write, make_meta, patches):
     coords, tissue = np.zeros((23, 2), np.int64), np.ones(23, np.float32)
     write()
-    StoreWriter(tmp_path / "t.zarr", meta=make_meta(), coords=coords, tissue=tissue).append(patches[:16])
+    StoreWriter(tmp_path / "t.zarr", meta=make_meta(), coords=coords, tissue=tissue).append(pack(patches[:16]))
     assert StoreWriter(tmp_path / "t.zarr", meta=make_meta(), coords=coords + 1, tissue=tissue).fresh is not None
 
 
 def test_finish__refuses_an_incomplete_store(tmp_path, write, make_meta, patches):
     coords, tissue = np.zeros((23, 2), np.int64), np.ones(23, np.float32)
     writer = StoreWriter(tmp_path / "t.zarr", meta=make_meta(), coords=coords, tissue=tissue)
-    writer.append(patches[:20])
+    writer.append(pack(patches[:20]))
     with pytest.raises(StoreError, match="not complete"):
         writer.finish()
     assert not (tmp_path / "t.zarr").exists()

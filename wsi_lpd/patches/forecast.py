@@ -6,10 +6,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import imagecodecs
 import numpy as np
 
-from wsi_lpd.patches.store import ZSTD_LEVEL, shard_index_bytes
+from wsi_lpd.patches.store import pack, shard_index_bytes
 from wsi_lpd.patches.tiler import TilingPlan, cut_patches, n_threads
 from wsi_lpd.slide import Slide
 
@@ -42,8 +41,8 @@ def forecast(slide: Slide, plan: TilingPlan, *, workers: int | None = None) -> F
     chosen = [plan.reads[i] for i in np.linspace(0, len(plan.reads) - 1, n_reads).astype(int)] if n_reads else []
     start = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
-        blocks = list(pool.map(lambda read: cut_patches(slide, read, plan.meta.patch_px), chosen))
-    packed = [len(imagecodecs.zstd_encode(patch.tobytes(), level=ZSTD_LEVEL)) for block in blocks for patch in block]
+        blocks = list(pool.map(lambda read: pack(cut_patches(slide, read, plan.meta.patch_px)), chosen))
+    packed = [len(patch) for block in blocks for patch in block]
     seconds = time.perf_counter() - start
     share = len(plan) / len(packed) if packed else 0.0
     n_bytes = round(sum(packed) * share) + shard_index_bytes(len(plan), plan.meta.patch_px)

@@ -27,8 +27,8 @@ READ_BYTES = 32 * 2**20
 READ_PATCHES_PER_SIDE = 16
 """Most patches along one side of a read."""
 
-WASTE = 2.0
-"""A read that covers several patches may fetch this many times their own pixels; beyond it they are read singly."""
+READ_COST_PX = 256**2
+"""What a further read costs, as pixels: about one native tile more is touched."""
 
 UPSAMPLING_TOLERANCE = 1.05
 """A slide this much coarser than the patches still counts as the same scale: 20x scanners state 0.46 to 0.52."""
@@ -147,11 +147,16 @@ def plan_reads(grid: PatchGrid, cells: Int64Array, *, per_side: int) -> tuple[In
     return order.astype(np.int64), reads
 
 
-def _reads_of_block(grid: PatchGrid, cells: Int64Array, first: int) -> Sequence[Read]:
-    together = _read(grid, cells, first)
-    if together.size_px.width * together.size_px.height <= WASTE * len(cells) * grid.patch_px**2:
-        return [together]
-    return [_read(grid, cells[i : i + 1], first + i) for i in range(len(cells))]
+def _reads_of_block(grid: PatchGrid, cells: Int64Array, first: int) -> list[Read]:
+    """The cheapest of: one read for all, one per unbroken row of patches, one per patch."""
+    breaks = np.flatnonzero((np.diff(cells[:, 1]) != 0) | (np.diff(cells[:, 0]) != 1)) + 1
+    ways = [[0, len(cells)], [0, *breaks.tolist(), len(cells)], list(range(len(cells) + 1))]
+    plans = [[_read(grid, cells[a:b], first + a) for a, b in itertools.pairwise(way)] for way in ways]
+    return min(plans, key=_cost)
+
+
+def _cost(reads: Sequence[Read]) -> int:
+    return sum(read.size_px.width * read.size_px.height + READ_COST_PX for read in reads)
 
 
 def _read(grid: PatchGrid, cells: Int64Array, first: int) -> Read:

@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+import google_crc32c
 import imagecodecs
 import numpy as np
 import zarr
@@ -27,7 +28,7 @@ from pydantic import ValidationError
 from zarr.codecs import ZstdCodec
 
 from wsi_lpd.errors import StoreError
-from wsi_lpd.files import remove
+from wsi_lpd.files import remove, replacing
 from wsi_lpd.patches.meta import FORMAT_VERSION, StoreMeta
 from wsi_lpd.types import AnyArray, Float32Array, Int64Array, UInt8Array
 
@@ -164,35 +165,46 @@ class StoreWriter:
             _create(self.partial, meta, coords, tissue)
         else:
             self.n_done = _keep_whole_shards(self.partial, self.n_patches, self.shard_patches)
-        # A shard of nothing but white patches is written too: a missing file then always means unfinished work.
-        with zarr.config.set({"array.write_empty_chunks": True}):
-            self._array = zarr.open_array(self.partial / "patches", mode="r+")
-        shape = (min(self.shard_patches, self.n_patches), meta.patch_px, meta.patch_px, 3)
-        self._buffer = np.empty(shape, dtype=np.uint8)
-        self._n_buffered = 0
+        self._buffer: list[bytes] = []
 
-    def append(self, patches: UInt8Array) -> None:
-        """Adds the next patches (n, S, S, 3); every full shard is written at once."""
-        while len(patches):
-            room = len(self._buffer) - self._n_buffered
-            part, patches = patches[:room], patches[room:]
-            self._buffer[self._n_buffered : self._n_buffered + len(part)] = part
-            self._n_buffered += len(part)
-            if self._n_buffered == len(self._buffer) or self.n_done + self._n_buffered == self.n_patches:
+    def append(self, packed: Sequence[bytes]) -> None:
+        """Adds the next patches, packed by `pack`; every full shard is written at once."""
+        for patch in packed:
+            self._buffer.append(patch)
+            if len(self._buffer) == self.shard_patches or self.n_done + len(self._buffer) == self.n_patches:
                 self._write_shard()
 
     def finish(self) -> None:
         """Puts the complete store in place; an old one there stays until this moment."""
-        if self.n_done != self.n_patches or self._n_buffered:
+        if self.n_done != self.n_patches:
             raise StoreError(f"{self.partial}: {self.n_done} of {self.n_patches} patches are written; not complete")
         put_in_place(self.partial, self.path)
 
     def _write_shard(self) -> None:
-        end = self.n_done + self._n_buffered
-        self._array[self.n_done : end] = self._buffer[: self._n_buffered]
-        # A rename alone may outlive its data in a power cut; a resumed run trusts whole shards.
-        _flush(_shard_path(self.partial, self.n_done // self.shard_patches))
-        self.n_done, self._n_buffered = end, 0
+        path = _shard_path(self.partial, self.n_done // self.shard_patches)
+        with replacing(path) as temporary:
+            temporary.write_bytes(_shard_bytes(self._buffer, self.shard_patches))
+        self.n_done += len(self._buffer)
+        self._buffer.clear()
+
+
+def pack(patches: UInt8Array) -> list[bytes]:
+    """Compresses patches (n, S, S, 3) for `StoreWriter.append`; many threads may do so at once.
+
+    Zarr itself packs and writes a shard in four times the processor time (1.5 ms more per patch of 224 px), and in
+    the thread that waits for it.
+    """
+    return [bytes(imagecodecs.zstd_encode(patch.tobytes(), level=ZSTD_LEVEL)) for patch in patches]
+
+
+def _shard_bytes(packed: Sequence[bytes], shard_patches: int) -> bytes:
+    """A shard as the zarr v3 sharding codec lays it out: chunks, their index, its CRC-32C."""
+    lengths = np.array([len(patch) for patch in packed], dtype="<u8")
+    index = np.full((shard_patches, 2), _EMPTY, dtype="<u8")
+    index[: len(packed), 0] = np.cumsum(lengths) - lengths
+    index[: len(packed), 1] = lengths
+    checksum = google_crc32c.value(index.tobytes()).to_bytes(_INDEX_CRC_BYTES, "little")
+    return b"".join([*packed, index.tobytes(), checksum])
 
 
 def put_in_place(partial: Path, path: Path) -> None:
@@ -299,11 +311,6 @@ def _shard_index(stream: BinaryIO, shard_patches: int) -> AnyArray:
 
 def _shard_path(path: Path, shard: int) -> Path:
     return path / "patches" / "c" / str(shard) / "0" / "0" / "0"
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
 
 
 def _read_meta(path: Path) -> StoreMeta:

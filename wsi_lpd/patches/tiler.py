@@ -23,7 +23,7 @@ from wsi_lpd.errors import SlideError, StoreError
 from wsi_lpd.patches.grid import UPSAMPLING_TOLERANCE, PatchGrid, Read, lay_grid, patches_per_read, plan_reads
 from wsi_lpd.patches.lock import locked
 from wsi_lpd.patches.meta import SlideIdentity, StoreMeta
-from wsi_lpd.patches.store import PatchStore, StoreWriter, recover
+from wsi_lpd.patches.store import PatchStore, StoreWriter, pack, recover
 from wsi_lpd.progress import SILENT, Advance, Progress
 from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
 from wsi_lpd.slide.resample import choose_level
@@ -163,6 +163,10 @@ def cut_patches(slide: Slide, read: Read, patch_px: int) -> UInt8Array:
     return np.stack([pixels[y : y + patch_px, x : x + patch_px] for x, y in read.offsets_px])
 
 
+def _cut_and_pack(slide: Slide, read: Read, patch_px: int) -> list[bytes]:
+    return pack(cut_patches(slide, read, patch_px))
+
+
 def _write(
     slide: Slide, plan: TilingPlan, writer: StoreWriter, workers: int, renew: Callable[[], None], advance: Advance
 ) -> None:
@@ -170,9 +174,9 @@ def _write(
     advance(n_done)
     todo = [read for read in plan.reads if read.first + len(read.offsets_px) > n_done]
     with closing(_in_order(slide, todo, plan.meta.patch_px, workers)) as results:
-        for read, patches in results:
+        for read, packed in results:
             # A resumed run may begin inside a read: what its shard holds already is not written again.
-            fresh = patches[max(n_done - read.first, 0) :]
+            fresh = packed[max(n_done - read.first, 0) :]
             writer.append(fresh)
             renew()
             advance(len(fresh))
@@ -180,13 +184,13 @@ def _write(
 
 def _in_order(
     slide: Slide, reads: list[Read], patch_px: int, workers: int
-) -> Generator[tuple[Read, UInt8Array], None, None]:
+) -> Generator[tuple[Read, list[bytes]], None, None]:
     """Makes reads in threads, a few ahead of the writer, and hands them out in order."""
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="tile")
-    ahead: deque[tuple[Read, Future[UInt8Array]]] = deque()
+    ahead: deque[tuple[Read, Future[list[bytes]]]] = deque()
     try:
         for read in reads:
-            ahead.append((read, pool.submit(cut_patches, slide, read, patch_px)))
+            ahead.append((read, pool.submit(_cut_and_pack, slide, read, patch_px)))
             if len(ahead) > workers + 1:
                 first, future = ahead.popleft()
                 yield first, future.result()
