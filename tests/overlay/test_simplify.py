@@ -52,6 +52,15 @@ def test_simplify_regions__drops_most_vertices_of_smooth_borders(tolerance_px):
     assert kept <= {tuple(xy) for xy in shapely.get_coordinates(regions.polygons)}
 
 
+def test_simplify_regions__is_the_same_in_level0_pixels():
+    regions = trace_regions(noise(150, 111, sigma=5, seed=9, n_labels=4))
+    frame = GridFrame(4, 4, offset_x=1000, offset_y=-31)
+    in_grid, moved = simplify_regions(regions, 1.5), simplify_regions(to_level0(regions, frame), 6)
+    np.testing.assert_array_equal(
+        frame.to_level0(shapely.get_coordinates(in_grid.polygons)), shapely.get_coordinates(moved.polygons)
+    )
+
+
 def test_simplify_regions__leaves_no_gap_to_what_lies_between():
     regions = trace_regions(noise(200, 151, sigma=4, seed=6, speckles=0.01))
     simple = simplify_regions(regions, 1.5)
