@@ -18,7 +18,14 @@ from wsi_lpd.errors import SlideError
 from wsi_lpd.overlay.check import check_overlay_file
 from wsi_lpd.overlay.rasterize import rasterize
 from wsi_lpd.overlay.read import read_overlay
-from wsi_lpd.slide.synthetic import SYNTHETIC_CLASSES, find_synthetic_slide, generate, write_synthetic_slide, writer
+from wsi_lpd.slide.synthetic import (
+    SYNTHETIC_CLASSES,
+    find_synthetic_slide,
+    generate,
+    truth,
+    write_synthetic_slide,
+    writer,
+)
 from wsi_lpd.slide.synthetic.painter import Painter
 from wsi_lpd.types import Size
 
@@ -73,14 +80,14 @@ def test_levels__are_area_averages(small_slide, level):
 
 
 def test_truth__is_what_the_pixels_were_painted_from(small_slide):
-    truth = tifffile.imread(small_slide.truth_image)
-    assert truth.shape == (213, 288)
-    assert truth.dtype == np.uint8
-    assert set(np.unique(truth)) == set(range(len(SYNTHETIC_CLASSES) + 1))
+    labels = tifffile.imread(small_slide.truth_image)
+    assert labels.shape == (213, 288)
+    assert labels.dtype == np.uint8
+    assert set(np.unique(labels)) == set(range(len(SYNTHETIC_CLASSES) + 1))
     rgb = pixels(small_slide.path)[4::8, 4::8].astype(float)
-    truth = truth[: rgb.shape[0], : rgb.shape[1]]
-    glass = ndimage.binary_erosion(truth == 0, iterations=2)
-    tissue = ndimage.binary_erosion(truth > 0, iterations=2)
+    labels = labels[: rgb.shape[0], : rgb.shape[1]]
+    glass = ndimage.binary_erosion(labels == 0, iterations=2)
+    tissue = ndimage.binary_erosion(labels > 0, iterations=2)
     assert (rgb[glass].min(axis=1) > 200).mean() > 0.98
     assert rgb[glass].mean() - rgb[tissue].mean() > 40
 
@@ -89,10 +96,10 @@ def test_truth__is_the_class_of_the_pixel_in_the_middle_of_each_square(small_sli
     with ThreadPoolExecutor(1) as pool:
         painter = Painter(SMALL["size_px"], mpp=0.5, seed=5, pen_marks=False, pool=pool)
     classes = painter.block(1, 0).classes
-    truth = tifffile.imread(small_slide.truth_image)[:128, 128:256]
-    np.testing.assert_array_equal(truth, classes[4::8, 4::8])
-    assert (truth != classes[::8, ::8]).any()
-    assert len(np.unique(truth)) >= 4
+    labels = tifffile.imread(small_slide.truth_image)[:128, 128:256]
+    np.testing.assert_array_equal(labels, classes[4::8, 4::8])
+    assert (labels != classes[::8, ::8]).any()
+    assert len(np.unique(labels)) >= 4
 
 
 def test_truth__lies_at_its_place_to_the_pixel(small_slide):
@@ -114,19 +121,34 @@ def test_truth__states_its_resolution_and_shows_class_colours(small_slide):
         assert tuple(page.colormap[:, 1] // 257) == (200, 0, 0)
 
 
-def test_truth_geojson__gives_the_truth_image_back(small_slide):
-    assert check_overlay_file(small_slide.truth_geojson) == []
-    regions = read_overlay(small_slide.truth_geojson)
+def drawn(path):
+    """The regions of an overlay as a label map of the small slide's level 0."""
+    regions = read_overlay(path)
     assert {name for name, _ in regions} == set(SYNTHETIC_CLASSES)
-    truth = tifffile.imread(small_slide.truth_image)
     bounds = np.array([geometry.bounds for _, geometry in regions])
     assert bounds.min() >= 0
     assert bounds[:, 2].max() <= 2301
     assert bounds[:, 3].max() <= 1702
     shapes = np.array([geometry for _, geometry in regions], dtype=object)
     labels = np.array([SYNTHETIC_CLASSES.index(name) + 1 for name, _ in regions], np.uint8)
-    drawn = rasterize(shapes, labels, (1702, 2301))
-    np.testing.assert_array_equal(drawn, truth.repeat(8, axis=0).repeat(8, axis=1)[:1702, :2301])
+    return rasterize(shapes, labels, (1702, 2301))
+
+
+def test_truth_geojson__gives_the_truth_image_back(small_slide):
+    assert check_overlay_file(small_slide.truth_geojson) == []
+    label_map = tifffile.imread(small_slide.truth_image).repeat(8, axis=0).repeat(8, axis=1)
+    np.testing.assert_array_equal(drawn(small_slide.truth_geojson), label_map[:1702, :2301])
+
+
+def test_truth_geojson__traced_in_squares_covers_the_same(small_slide, tmp_path, monkeypatch):
+    monkeypatch.setattr(truth, "_SQUARE_PX", 128)
+    path = tmp_path / "cut.geojson"
+    n = truth.write_truth_geojson(
+        path, small_slide.truth_image, size_px=small_slide.size_px, downsample=8, slide="small"
+    )
+    assert n > len(read_overlay(small_slide.truth_geojson))
+    assert check_overlay_file(path) == []
+    np.testing.assert_array_equal(drawn(path), drawn(small_slide.truth_geojson))
 
 
 def test_write__is_the_same_for_any_number_of_threads(small_slide, tmp_path):
@@ -142,9 +164,9 @@ def test_write__another_seed_is_another_slide(small_slide, tmp_path):
     truths = [tifffile.imread(slide.truth_image) for slide in (small_slide, other)]
     assert (truths[0] != truths[1]).mean() > 0.2
     colours = []
-    for slide, truth in zip((small_slide, other), truths, strict=True):
+    for slide, labels in zip((small_slide, other), truths, strict=True):
         rgb = pixels(slide.path)[4::8, 4::8]
-        colours.append(np.median(rgb[truth[: rgb.shape[0], : rgb.shape[1]] > 0], axis=0))
+        colours.append(np.median(rgb[labels[: rgb.shape[0], : rgb.shape[1]] > 0], axis=0))
     assert np.abs(colours[0] - colours[1]).max() > 5
 
 
