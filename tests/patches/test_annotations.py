@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from wsi_lpd.config import TileConfig
 from wsi_lpd.errors import LabelError
 from wsi_lpd.patches.annotations import area_fractions, find_annotations, label_patches, read_areas
+from wsi_lpd.patches.job import in_standard_order
 from wsi_lpd.types import Box
 
 CONFIG = TileConfig(label_fraction=0.05, annotated_fraction=0.9)
@@ -161,3 +162,8 @@ def test_area_fractions__is_fast_on_large_outlines():
     seconds = time.perf_counter() - start
     assert fractions.sum() * 448**2 == pytest.approx(outline.area, rel=1e-9)
     assert seconds < 20  # 1 s on a free core; clipping the whole outline to each box takes minutes
+
+
+def test_in_standard_order__qupath_classes_first_each_once():
+    names = ["Necrosis", "Fat", "stroma", "Stroma", "Adipose", "Tumor"]
+    assert in_standard_order(names) == ["Tumor", "Stroma", "Necrosis", "Adipose", "Fat"]

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -196,6 +197,22 @@ def test_tile_slide__another_slide_of_the_same_name_is_refused(tmp_path, make_sl
         tiled(make_slide(seed=3), out, tile_config)
 
 
+def test_tile_slide__overwrite_does_not_remove_what_is_no_store(tmp_path, make_slide, tile_config):
+    out = tmp_path / "s.zarr"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    with pytest.raises(StoreError, match="is in the way and no patch store"):
+        tiled(make_slide(), out, tile_config, overwrite=True)
+    assert (out / "thesis.txt").exists()
+    (out / "thesis.txt").unlink()
+    out.rmdir()
+    tiled(make_slide(), out, tile_config)
+    (out / "zarr.json").write_text("{")
+    with pytest.raises(StoreError, match="cannot be read"):
+        tiled(make_slide(), out, tile_config)
+    assert tiled(make_slide(), out, tile_config, overwrite=True).status == "written"
+
+
 # --- kill -9 -----------------------------------------------------------------------------------------------------
 
 SCRIPT = textwrap.dedent(
@@ -253,9 +270,11 @@ def run_until(tmp_path_factory):
     script.write_text(SCRIPT)
     slide = write_svs(folder / "Tiny-1.svs", tissue_pixels(1500, 1100), mpp=0.25)
 
-    def run(out, moment):
+    def run(out, moment, *, may_fail=False):
         command = [sys.executable, script, slide, out, KILL_CONFIG.model_dump_json(), moment, str(SHARD_BYTES // 2)]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+        if may_fail and done.returncode == 1:
+            return done.stderr.splitlines()[-1]
         assert done.returncode == (0 if moment == "never" else -signal.SIGKILL), done.stderr
         return done.stdout.strip()
 
@@ -308,6 +327,18 @@ def test_lock__of_a_living_process_is_respected(tmp_path, make_slide, tile_confi
     with tiler.locked(out), pytest.raises(StoreError, match=rf"process {os.getpid()} on .* is writing it"):
         tiled(make_slide(), out, tile_config)
     assert tiled(make_slide(), out, tile_config).status == "written"
+
+
+def test_lock__two_processes_on_one_store_do_the_work_once(tmp_path, run_until, undisturbed):
+    out = tmp_path / "both.zarr"
+    with ThreadPoolExecutor(2) as pool:
+        ends = [pool.submit(run_until, out, "never", may_fail=True) for _ in range(2)]
+    told = [end.result() for end in ends]
+    assert told.count("written") == 1
+    told.remove("written")
+    # The other either met it at work, or came when it had finished.
+    assert told == ["unchanged"] or "is writing it" in told[0]
+    assert tree_bytes(out) == undisturbed
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from wsi_lpd.classes import QUPATH_CLASSES, qupath_classes
 from wsi_lpd.config import TileConfig
 from wsi_lpd.errors import StoreError
 from wsi_lpd.patches.annotations import find_annotations, label_patches, read_areas
@@ -165,7 +166,7 @@ class TileJob:
         write_preview(picture, thumbnail, slide_px=slide.size_px, mask=plan.mask, boxes=boxes)
 
     def _classes(self) -> tuple[str, ...]:
-        found = list(dict.fromkeys(name for tiled in self._done for name in tiled.areas or ()))
+        found = in_standard_order(name for tiled in self._done for name in tiled.areas or ())
         if self.labels.classes is None:
             return tuple(found)
         if self.labels.annotations is not None and any(tiled.areas is not None for tiled in self._done):
@@ -192,6 +193,16 @@ class _Tiled:
     boxes: Int64Array
     plan: TilingPlan
     areas: Mapping[str, Sequence[Any]] | None
+
+
+def in_standard_order(names: Iterable[str]) -> list[str]:
+    """Class names once each: QuPath's own in its order, then the others by name. Files list them in any order."""
+    ranks = {c.name: rank for rank, c in enumerate(QUPATH_CLASSES)}
+    distinct: list[str] = []
+    for name in sorted(set(names), key=lambda n: (ranks.get(qupath_classes([n])[0].name, len(ranks)), n)):
+        if find_class(name, distinct) is None:
+            distinct.append(name)
+    return distinct
 
 
 def _boxes(plan: TilingPlan) -> Int64Array:

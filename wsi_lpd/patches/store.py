@@ -217,6 +217,19 @@ def put_in_place(partial: Path, path: Path) -> None:
     remove(old)
 
 
+def refuse_foreign(path: Path) -> None:
+    """Keeps `--overwrite` from removing what is no patch store: a damaged one may be replaced, data of others not.
+
+    Raises:
+        StoreError: If `path` is something else.
+    """
+    try:
+        _read_meta(path)
+    except StoreError as err:
+        if not (path / "patches" / "zarr.json").is_file():
+            raise StoreError(f"{path}: is in the way and no patch store; move it, or choose another --out") from err
+
+
 def recover(path: Path) -> None:
     """Mends what a kill inside `put_in_place` leaves: puts a set-aside store back, or removes it."""
     old = _old_path(path)

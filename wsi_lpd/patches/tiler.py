@@ -23,7 +23,7 @@ from wsi_lpd.errors import SlideError, StoreError
 from wsi_lpd.patches.grid import UPSAMPLING_TOLERANCE, PatchGrid, Read, lay_grid, patches_per_read, plan_reads
 from wsi_lpd.patches.lock import locked
 from wsi_lpd.patches.meta import SlideIdentity, StoreMeta
-from wsi_lpd.patches.store import PatchStore, StoreWriter, pack, recover
+from wsi_lpd.patches.store import PatchStore, StoreWriter, pack, recover, refuse_foreign
 from wsi_lpd.progress import SILENT, Advance, Progress
 from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
 from wsi_lpd.slide.resample import choose_level
@@ -145,6 +145,8 @@ def tile_slide(
         if path.exists() and not overwrite:
             _check_same(path, plan)
             return TilingReport(path, len(plan), "unchanged", time.perf_counter() - start)
+        if path.exists():
+            refuse_foreign(path)
         writer = StoreWriter(path, meta=plan.meta, coords=plan.coords, tissue=plan.tissue)
         n_before = writer.n_done
         if writer.fresh is not None:
