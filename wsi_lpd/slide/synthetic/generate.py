@@ -22,7 +22,7 @@ from .textures import SYNTHETIC_CLASSES
 from .truth import write_truth_geojson
 from .writer import EncodedBlock, SlideWriter, blocks_in_order, encode_block
 
-GENERATOR_VERSION: Final = 1
+GENERATOR_VERSION: Final = 2
 """Counts up whenever the same seed gives other pixels."""
 
 TRUTH_DOWNSAMPLE: Final = 8

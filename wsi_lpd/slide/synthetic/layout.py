@@ -16,7 +16,7 @@ from wsi_lpd.types import AnyArray, BoolArray, Float32Array, Size, UInt8Array
 from .noise import Grid, Nearest, hashed, nearest_sites, smooth_noise, uniform
 from .textures import IMMUNE, NECROSIS, STROMA, TUMOR, Texture
 
-REGION_UM: Final = 205.0
+REGION_UM: Final = 236.0
 """Distance between the seeds of regions; neighbours of one class make larger regions."""
 
 _GLAND_UM: Final = 96.0
