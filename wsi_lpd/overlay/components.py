@@ -9,39 +9,52 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from wsi_lpd.types import Int64Array, UInt8Array
+from wsi_lpd.types import AnyArray, Int64Array, UInt8Array
 
 
 class Components(NamedTuple):
     """Components in raster order of their first pixel.
 
-    `image` int32 (H, W) holds the component's number, `labels` uint8 (N,) its label, `areas_px` int64 (N,) its
-    pixels, `first` int64 (N,) the flat index of its first pixel.
+    Attributes:
+        labels: Label of each, uint8 (N,).
+        areas_px: Pixels of each, int64 (N,).
+        first: Flat index of the first pixel of each, int64 (N,).
+        of_run: Component of each run, int32 (R,); a run is a stretch of one label in one row.
+        run_lengths: Pixels of each run (R,).
+        shape: Height and width of the map.
     """
 
-    image: NDArray[np.int32]
     labels: UInt8Array
     areas_px: Int64Array
     first: Int64Array
+    of_run: NDArray[np.int32]
+    run_lengths: Int64Array
+    shape: tuple[int, int]
+
+    def painted(self, values: AnyArray) -> AnyArray:
+        """An image (H, W) in which every component has its value of `values` (N,)."""
+        return np.repeat(values[self.of_run], self.run_lengths).reshape(self.shape)
 
 
 def label_components(label_map: UInt8Array) -> Components:
     """Numbers the 4-connected components of every value of `label_map` (H, W), 0 and 255 included.
 
-    Works on runs (stretches of one value in a row), of which a label map has far fewer than pixels: a run is
-    linked to each run of the same value that it touches in the next row.
+    Works on runs, of which a label map has far fewer than pixels: a run is linked to each run of the same value
+    that it touches in the next row.
     """
     starts = np.ones(label_map.shape, dtype=bool)
     np.not_equal(label_map[:, 1:], label_map[:, :-1], out=starts[:, 1:])
     first = np.flatnonzero(starts)
     lengths = np.diff(first, append=label_map.size)
-    component_of_run = _raster_order(_linked_runs(label_map, starts, first))
-    first_of_component = first[_first_occurrence(component_of_run)]
+    of_run = _raster_order(_linked_runs(label_map, starts, first))
+    first_of_component = first[_first_occurrence(of_run)]
     return Components(
-        image=np.repeat(component_of_run, lengths).reshape(label_map.shape),
         labels=label_map.reshape(-1)[first_of_component],
-        areas_px=np.bincount(component_of_run, weights=lengths).astype(np.int64),
+        areas_px=np.bincount(of_run, weights=lengths).astype(np.int64),
         first=first_of_component,
+        of_run=of_run,
+        run_lengths=lengths,
+        shape=(label_map.shape[0], label_map.shape[1]),
     )
 
 

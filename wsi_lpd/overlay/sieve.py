@@ -33,7 +33,7 @@ def merge_small(label_map: UInt8Array, min_area_px: float) -> UInt8Array:
     root = np.arange(len(found.labels))
     while (merged := graph.step(min_area_px)) is not None:
         root = merged[root]
-    result: UInt8Array = graph.labels[root].astype(np.uint8)[found.image]
+    result: UInt8Array = found.painted(graph.labels[root])
     return result
 
 
@@ -55,7 +55,7 @@ class _Graph:
 
     @classmethod
     def of(cls, found: Components) -> _Graph:
-        image = found.image
+        image = found.painted(np.arange(len(found.labels), dtype=np.int32))
         sides = [(image[:, :-1], image[:, 1:]), (image[:-1], image[1:])]
         pairs = [np.stack([a[a != b], b[a != b]], axis=1).astype(np.int64) for a, b in sides]
         both = np.concatenate(pairs)

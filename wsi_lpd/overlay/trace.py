@@ -102,9 +102,9 @@ def _traced(
     if not wanted.any():
         return np.zeros(label_map.shape, dtype=np.int32), np.empty(0, dtype=object)
     number = np.where(wanted, np.cumsum(wanted), 0).astype(np.int32)
-    components = number[found.image]
+    components = found.painted(number)
     corners = _corners(label_map, outside)
-    is_edge, successor = _half_edges(corners, np.isin(np.arange(256), found.labels[wanted]), found.image)
+    is_edge, successor = _half_edges(corners, np.isin(np.arange(256), found.labels[wanted]), components)
     edges = np.flatnonzero(is_edge)
     position = np.empty(is_edge.size, dtype=np.int32)
     position[edges] = np.arange(len(edges), dtype=np.int32)
@@ -159,6 +159,7 @@ def _half_edges(corners: _Corners, is_wanted: BoolArray, components: NDArray[np.
 def _joined_diagonals(corners: _Corners, components: NDArray[np.int32]) -> tuple[BoolArray, BoolArray]:
     """Corners whose two diagonal pixels (nw and se; ne and sw) are one component that meets itself there.
 
+    Only components that are traced have a number to be told by; what is said of others is never used.
     Such a ring must turn away from its own pixel, else it would pass the corner twice, which is not valid.
     """
     nw, ne, sw, se = corners.around
