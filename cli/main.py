@@ -9,6 +9,7 @@ import typer
 from wsi_lpd import __version__
 
 from ._console import set_up_logging
+from .demo import demo
 from .evaluate import evaluate
 from .info import info
 from .segment import segment
@@ -41,6 +42,7 @@ def _root(
     set_up_logging(verbose=verbose)
 
 
+app.command("demo")(demo)
 app.command("evaluate")(evaluate)
 app.command("info")(info)
 app.command("segment")(segment)

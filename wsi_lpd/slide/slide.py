@@ -170,7 +170,7 @@ def _bounds(properties: Mapping[str, str]) -> Box | None:
 def _binary(location: str) -> BinaryIO:
     if not is_remote(location):
         return Path(location).open("rb")
-    import fsspec  # type: ignore[import-untyped]  # comes with tiffslide
+    import fsspec  # comes with tiffslide
 
     opened: Any = fsspec.open(location, "rb").open()
     return cast(BinaryIO, opened)

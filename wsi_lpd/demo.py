@@ -1,0 +1,156 @@
+"""The whole job on generated slides, from nothing to a measured tissue map; what `make demo` runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import wsi_lpd
+from wsi_lpd.config import Config, load_config
+from wsi_lpd.evaluate.evaluation import evaluate_files
+from wsi_lpd.files import write_text
+from wsi_lpd.models.card import load_card
+from wsi_lpd.patches.job import LabelSource, TileJob
+from wsi_lpd.progress import SILENT, Progress
+from wsi_lpd.segment.job import Outputs, SegmentJob
+from wsi_lpd.slide.synthetic import SYNTHETIC_CLASSES, SyntheticSlide, find_synthetic_slide, write_synthetic_slide
+from wsi_lpd.train.run import TrainedRun, load_training_data, train
+from wsi_lpd.types import Size
+
+HELD_OUT_SEED_STEP = 1000
+"""The held-out slide's seed lies this far from the training slides' seeds."""
+
+
+@dataclass(frozen=True)
+class DemoSize:
+    """How much work a demo does."""
+
+    n_slides: int
+    slide_px: int
+    held_out_px: int
+    settings: tuple[str, ...]
+
+
+FULL = DemoSize(n_slides=8, slide_px=4096, held_out_px=8192, settings=())
+QUICK = DemoSize(n_slides=2, slide_px=3072, held_out_px=3072, settings=("train.max_steps=40",))
+"""Shows that everything works, in about a minute; too little training for a good map."""
+
+DEMO_SETTINGS = ("name=demo", "tile.patch_px=128")
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo leaves behind, and its figures."""
+
+    overlay: Path
+    picture: Path
+    slide: Path
+    run: Path
+    metrics: dict[str, Any]
+
+
+@dataclass
+class _Stopwatch:
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 2)
+
+
+def run_demo(
+    out: Path,
+    size: DemoSize,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress = SILENT,
+    tell: Callable[[str], None] = lambda text: None,
+) -> DemoResult:
+    """Generates slides, cuts and labels patches, trains, segments a slide never seen, and scores the map.
+
+    Every stage that finds its result finished leaves it alone, so a stopped demo goes on where it was.
+
+    Args:
+        out: Folder for everything.
+        size: `FULL` or `QUICK`.
+        seed: Of the slides and of the training.
+        device: Where the network runs.
+        progress: Told of every unit of work.
+        tell: Given a line before each stage.
+    """
+    config = load_config(None, (*DEMO_SETTINGS, f"train.seed={seed}", *size.settings))
+    watch = _Stopwatch()
+    tell(f"1/5 {size.n_slides} slides to learn from and one to be judged on")
+    with watch.stage("synth"):
+        learning, held_out = _slides(out / "slides", size, seed, progress)
+    tell("2/5 patches with image-level labels")
+    with watch.stage("tile"):
+        labels = _tile(out / "patches", learning, config, progress)
+    tell("3/5 training from the labels alone")
+    with watch.stage("train"):
+        run = _train(out, labels, config, device, progress)
+    tell("4/5 the map of the slide that was held out; no label is given")
+    with watch.stage("segment"):
+        outputs = Outputs(out / "mask.geojson", out / "mask.ome.tif", out / "overlay.png")
+        job = SegmentJob.prepare(run.path, config.segment, device=device, progress=progress)
+        job.run(str(held_out.path), outputs, overwrite=True)
+    tell("5/5 the map against the truth")
+    with watch.stage("evaluate"):
+        report = evaluate_files(outputs.overlay, held_out.truth_image, classes=SYNTHETIC_CLASSES)
+    metrics = _metrics(report, run, config, held_out, watch.seconds)
+    write_text(out / "metrics.json", json.dumps(metrics, indent=1))
+    return DemoResult(outputs.overlay, out / "overlay.png", held_out.path, run.path, metrics)
+
+
+def _slides(folder: Path, size: DemoSize, seed: int, progress: Progress) -> tuple[list[SyntheticSlide], SyntheticSlide]:
+    learning_side, held_out_side = Size(size.slide_px, size.slide_px), Size(size.held_out_px, size.held_out_px)
+    first = seed * 2 * HELD_OUT_SEED_STEP
+    learning = [
+        _slide(folder / f"train-{i}.svs", learning_side, first + i, progress) for i in range(1, size.n_slides + 1)
+    ]
+    return learning, _slide(folder / "held-out.svs", held_out_side, first + HELD_OUT_SEED_STEP, progress)
+
+
+def _slide(path: Path, size_px: Size, seed: int, progress: Progress) -> SyntheticSlide:
+    found = find_synthetic_slide(path, size_px=size_px, seed=seed)
+    return write_synthetic_slide(path, size_px=size_px, seed=seed, progress=progress) if found is None else found
+
+
+def _tile(folder: Path, slides: list[SyntheticSlide], config: Config, progress: Progress) -> Path:
+    truth = LabelSource(SYNTHETIC_CLASSES, slides[0].path.parent / "*.truth.geojson", complete=True)
+    job = TileJob(folder, config.tile, n_slides=len(slides), labels=truth, progress=progress)
+    for slide in slides:
+        job.run(slide.path)
+    job.finish()
+    return job.csv_path
+
+
+def _train(out: Path, labels: Path, config: Config, device: str, progress: Progress) -> TrainedRun:
+    data = load_training_data([labels], [], config)
+    return train(data, config, runs_dir=out / "runs", out=out / "runs" / "demo", device=device, progress=progress)
+
+
+def _metrics(
+    report: Any, run: TrainedRun, config: Config, held_out: SyntheticSlide, seconds: dict[str, float]
+) -> dict[str, Any]:
+    scores = report.scores("B")
+    return {
+        "miou": round(scores.miou, 4),
+        "protocol": "B: every pixel of the held-out slide counts, tissue painted on glass is a false positive",
+        "per_class_iou": {name: round(value, 4) for name, value in scores.iou.items()},
+        "mdice": round(scores.mdice, 4),
+        "miou_protocol_a": round(report.scores("A").miou, 4),
+        "image_labels": {name: round(value, 4) for name, value in run.metrics.items()},
+        "seed": config.train.seed,
+        "held_out_slide_seed": held_out.seed,
+        "versions": {"wsi-lpd": wsi_lpd.__version__, **load_card(run.path).versions},
+        "seconds": seconds,
+    }
