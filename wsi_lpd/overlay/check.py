@@ -54,12 +54,13 @@ def _snapping_changes_nothing(geometries: Polygons) -> BoolArray:
     All coordinates are whole and every edge is axis-parallel or shorter than 100 px: then a vertex is either on an
     edge or at least 1 / length > 0.01 px away from it, and snapping moves only what is within half a grid diagonal.
     """
-    xy, owner = shapely.get_coordinates(geometries, return_index=True)
+    rings, geometry_of = shapely.get_rings(geometries, return_index=True)
+    xy, ring_of = shapely.get_coordinates(rings, return_index=True)
     step = np.abs(np.diff(xy, axis=0, append=xy[-1:]))
     safe_edge = (step.min(axis=1, initial=np.inf) == 0) | ((step * step).sum(axis=1) < (1 / PRECISION_PX) ** 2)
-    between = np.append(owner[1:] != owner[:-1], True)[: len(owner)]  # no edge from one geometry to the next
-    good = (safe_edge | between) & (xy == np.rint(xy)).all(axis=1)
-    unsafe: BoolArray = np.bincount(owner[~good], minlength=len(geometries)) > 0
+    safe_edge[:-1] |= ring_of[1:] != ring_of[:-1]  # no edge leads from one ring to the next
+    good = safe_edge & (xy == np.rint(xy)).all(axis=1)
+    unsafe: BoolArray = np.bincount(geometry_of[ring_of[~good]], minlength=len(geometries)) > 0
     return ~unsafe
 
 

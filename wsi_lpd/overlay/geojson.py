@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/wsi-lpd/wsi-lpd/overlay")
 _FEATURES_AT_ONCE: Final = 2048
 _DECIMALS: Final = 2
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _metadata_text(metadata: Mapping[str, str] | None) -> bytes:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def _batches(features: Iterable[Feature]) -> Iterator[list[Feature]]:
@@ -203,12 +204,15 @@ def _properties(feature: Feature) -> dict[str, Any]:
 def _checked(batch: list[Feature]) -> list[Feature]:
     """The features with geometries that QuPath takes, rounded to two decimals; what was repaired is logged."""
     geometries = np.array([feature.geometry for feature in batch], dtype=object)
-    rounded = shapely.transform(geometries, lambda xy: np.round(xy, _DECIMALS))
+    xy = shapely.get_coordinates(geometries)
+    if (xy != np.rint(xy)).any():
+        geometries = shapely.transform(geometries, lambda xy: np.round(xy, _DECIMALS))
     good = []
-    for feature, geometry, problem in zip(batch, rounded, geometry_problems(rounded), strict=True):
-        kept = geometry if problem is None else _repaired(geometry, feature.tissue_class.name, problem)
-        if kept is not None:
-            good.append(replace(feature, geometry=kept))
+    for feature, geometry, problem in zip(batch, geometries, geometry_problems(geometries), strict=True):
+        if problem is not None:
+            geometry = _repaired(geometry, feature.tissue_class.name, problem)
+        if geometry is not None:
+            good.append(feature if geometry is feature.geometry else replace(feature, geometry=geometry))
     return good
 
 
