@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from wsi_lpd.errors import LabelError
-from wsi_lpd.patches import store as store_module
+from wsi_lpd.patches import shard as shard_module
 from wsi_lpd.patches.label_folder import group_of, label_text
 from wsi_lpd.patches.labels import class_balance, read_labels, read_masks, read_patches, split_folder
-from wsi_lpd.patches.store import StoreWriter, pack
+from wsi_lpd.patches.shard import pack
+from wsi_lpd.patches.store import StoreWriter
 
 ROWS = [(1, 0, 1, 0), (0, 1, 0, 0), (1, 1, 0, 1), (0, 0, 0, 0)]
 NAMES = ("TUM", "STR", "LYM", "NEC")
@@ -39,7 +40,7 @@ def make_folder(tmp_path):
 
 @pytest.fixture
 def make_store(tmp_path, make_meta, monkeypatch):
-    monkeypatch.setattr(store_module, "SHARD_BYTES", 4 * 20 * 20 * 3)
+    monkeypatch.setattr(shard_module, "SHARD_BYTES", 4 * 20 * 20 * 3)
 
     def make(name, n=6, *, seed=0, **changes):
         coords = np.stack([np.arange(n) * 40, np.arange(n) * 80 + 3], axis=1).astype(np.int64)

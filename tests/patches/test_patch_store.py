@@ -10,8 +10,9 @@ import pytest
 import zarr
 
 from wsi_lpd.errors import StoreError
-from wsi_lpd.patches import store as store_module
-from wsi_lpd.patches.store import PatchStore, StoreWriter, pack, partial_path, recover
+from wsi_lpd.patches import shard as shard_module
+from wsi_lpd.patches.shard import pack
+from wsi_lpd.patches.store import PatchStore, StoreWriter, partial_path, recover
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def patches():
 @pytest.fixture
 def write(tmp_path, monkeypatch, make_meta, patches):
     """Writes a store of 23 patches in shards of 8."""
-    monkeypatch.setattr(store_module, "SHARD_BYTES", 8 * 20 * 20 * 3 + 5)
+    monkeypatch.setattr(shard_module, "SHARD_BYTES", 8 * 20 * 20 * 3 + 5)
 
     def write_store(name="s.zarr", n=23, **changes):
         coords = np.stack([np.arange(n) * 3, np.arange(n) * 7 + 1], axis=1).astype(np.int64)

@@ -18,7 +18,7 @@ from tiny_slides import tissue_pixels, write_svs
 
 from wsi_lpd.config import TileConfig, TissueConfig
 from wsi_lpd.errors import SlideError, StoreError
-from wsi_lpd.patches import store as store_module
+from wsi_lpd.patches import shard as shard_module
 from wsi_lpd.patches import tiler
 from wsi_lpd.patches.store import PatchStore
 from wsi_lpd.patches.tiler import open_to_tile, plan_tiling, tile_slide
@@ -94,6 +94,8 @@ def test_plan__keeps_tissue_only_and_states_its_share(make_slide):
         everything = plan_tiling(slide, config.model_copy(update={"min_tissue": 0.0}))
     assert len(everything) == 15 * 11 > len(plan)
     assert everything.tissue.min() == 0
+    boxes = np.concatenate([everything.coords, np.full_like(everything.coords, 200)], axis=1)
+    np.testing.assert_array_equal(everything.tissue, everything.mask.fractions(boxes))
 
 
 def test_plan__starts_at_the_bounds(make_slide, tile_config):
@@ -221,10 +223,10 @@ SCRIPT = textwrap.dedent(
     from pathlib import Path
     import zarr.storage._local as local
     from wsi_lpd.config import TileConfig
-    from wsi_lpd.patches import store, tiler
+    from wsi_lpd.patches import shard, store, tiler
 
     slide_path, out, config, moment, shard_bytes = sys.argv[1:]
-    store.SHARD_BYTES = int(shard_bytes)
+    shard.SHARD_BYTES = int(shard_bytes)
     tiler.patches_per_read = lambda grid, downsample: 3
     name, _, count = moment.partition(":")
     state = {"left": int(count or 0)}
@@ -364,4 +366,4 @@ def test_lock__of_another_host_is_dead_when_it_is_no_longer_renewed(tmp_path, ma
 
 
 def test_store_module__shard_size_is_what_the_tests_change():
-    assert store_module.patches_per_shard(224) == 334
+    assert shard_module.patches_per_shard(224) == 334

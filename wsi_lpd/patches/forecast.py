@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wsi_lpd.patches.store import pack, shard_index_bytes
+from wsi_lpd.patches.shard import pack, shard_index_bytes
 from wsi_lpd.patches.tiler import TilingPlan, cut_patches, n_threads
 from wsi_lpd.slide import Slide
 

@@ -1,4 +1,4 @@
-"""The patch store: the one module that knows how patches lie on disk.
+"""The patch store: with `shard.py` the one place that knows how patches lie on disk.
 
 A store is a zarr v3 group that opens with plain `zarr.open`:
 
@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any
 
-import google_crc32c
 import imagecodecs
 import numpy as np
 import zarr
@@ -30,34 +28,18 @@ from zarr.codecs import ZstdCodec
 from wsi_lpd.errors import StoreError
 from wsi_lpd.files import remove, replacing
 from wsi_lpd.patches.meta import FORMAT_VERSION, StoreMeta
+from wsi_lpd.patches.shard import (
+    EMPTY,
+    ZSTD_LEVEL,
+    is_whole,
+    patches_per_shard,
+    shard_bytes,
+    shard_index,
+    shard_path,
+)
 from wsi_lpd.types import AnyArray, Float32Array, Int64Array, UInt8Array
 
 logger = logging.getLogger(__name__)
-
-SHARD_BYTES = 48 * 2**20
-"""Aimed size of the pixels of one shard: the most that is done again after a kill, and what the writer holds."""
-
-MAX_SHARD_PATCHES = 1024
-"""Most patches in a shard: its index, 16 bytes each, is read with every random read."""
-
-ZSTD_LEVEL = 1
-"""On patches of H&E, levels 0 (= 3) and 3 were slower by half and not smaller."""
-
-_EMPTY: Final = 2**64 - 1
-"""Offset and length of a chunk that a shard does not hold (zarr v3 sharding codec)."""
-
-_INDEX_CRC_BYTES = 4
-
-
-def patches_per_shard(patch_px: int) -> int:
-    """Number of patches in one shard."""
-    return max(1, min(SHARD_BYTES // (3 * patch_px**2), MAX_SHARD_PATCHES))
-
-
-def shard_index_bytes(n_patches: int, patch_px: int) -> int:
-    """Bytes that the indices of all shards take."""
-    per_shard = patches_per_shard(patch_px)
-    return -(-n_patches // per_shard) * (16 * per_shard + _INDEX_CRC_BYTES)
 
 
 def partial_path(path: Path) -> Path:
@@ -121,13 +103,13 @@ class PatchStore:
         time; the sharding codec's own layout (chunks, then an index of little-endian offset and length) is read
         here directly, about ten times faster. A test holds this equal to plain `zarr.open`.
         """
-        path = _shard_path(self.path, shard)
+        path = shard_path(self.path, shard)
         try:
             with path.open("rb") as stream:
-                index = _shard_index(stream, self._shard_patches)
+                index = shard_index(stream, self._shard_patches)
                 for k, place in zip(within, places, strict=True):
                     offset, n_bytes = int(index[k, 0]), int(index[k, 1])
-                    if offset == _EMPTY:
+                    if offset == EMPTY:
                         out[place] = 255
                         continue
                     stream.seek(offset)
@@ -181,30 +163,11 @@ class StoreWriter:
         put_in_place(self.partial, self.path)
 
     def _write_shard(self) -> None:
-        path = _shard_path(self.partial, self.n_done // self.shard_patches)
+        path = shard_path(self.partial, self.n_done // self.shard_patches)
         with replacing(path) as temporary:
-            temporary.write_bytes(_shard_bytes(self._buffer, self.shard_patches))
+            temporary.write_bytes(shard_bytes(self._buffer, self.shard_patches))
         self.n_done += len(self._buffer)
         self._buffer.clear()
-
-
-def pack(patches: UInt8Array) -> list[bytes]:
-    """Compresses patches (n, S, S, 3) for `StoreWriter.append`; many threads may do so at once.
-
-    Zarr itself packs and writes a shard in four times the processor time (1.5 ms more per patch of 224 px), and in
-    the thread that waits for it.
-    """
-    return [bytes(imagecodecs.zstd_encode(patch.tobytes(), level=ZSTD_LEVEL)) for patch in patches]
-
-
-def _shard_bytes(packed: Sequence[bytes], shard_patches: int) -> bytes:
-    """A shard as the zarr v3 sharding codec lays it out: chunks, their index, its CRC-32C."""
-    lengths = np.array([len(patch) for patch in packed], dtype="<u8")
-    index = np.full((shard_patches, 2), _EMPTY, dtype="<u8")
-    index[: len(packed), 0] = np.cumsum(lengths) - lengths
-    index[: len(packed), 1] = lengths
-    checksum = google_crc32c.value(index.tobytes()).to_bytes(_INDEX_CRC_BYTES, "little")
-    return b"".join([*packed, index.tobytes(), checksum])
 
 
 def put_in_place(partial: Path, path: Path) -> None:
@@ -291,39 +254,13 @@ def _keep_whole_shards(partial: Path, n_patches: int, shard_patches: int) -> int
     """Number of patches in the unbroken row of good shards; everything behind it is removed."""
     n_shards = -(-n_patches // shard_patches)
     n_good = 0
-    while n_good < n_shards and _is_whole(_shard_path(partial, n_good), shard_patches):
+    while n_good < n_shards and is_whole(shard_path(partial, n_good), shard_patches):
         n_good += 1
-    good = {_shard_path(partial, i) for i in range(n_good)}
+    good = {shard_path(partial, i) for i in range(n_good)}
     for file in (partial / "patches" / "c").rglob("*"):
         if file.is_file() and file not in good:
             file.unlink()
     return min(n_good * shard_patches, n_patches)
-
-
-def _is_whole(path: Path, shard_patches: int) -> bool:
-    """Whether the shard's index, which stands at its end, is there and points at exactly what lies before it."""
-    try:
-        with path.open("rb") as stream:
-            index = _shard_index(stream, shard_patches)
-    except (OSError, ValueError):
-        return False
-    held = index[index[:, 0] != _EMPTY]
-    end = int(held.sum(axis=1).max()) if len(held) else 0
-    return end == path.stat().st_size - index.nbytes - _INDEX_CRC_BYTES
-
-
-def _shard_index(stream: BinaryIO, shard_patches: int) -> AnyArray:
-    """Offset and length of every chunk of an open shard file, (n, 2) uint64."""
-    n_bytes = 16 * shard_patches
-    start = stream.seek(0, os.SEEK_END) - n_bytes - _INDEX_CRC_BYTES
-    if start < 0:
-        raise ValueError(f"{start + n_bytes + _INDEX_CRC_BYTES} bytes are too few for a shard")
-    stream.seek(start)
-    return np.frombuffer(stream.read(n_bytes), dtype="<u8").reshape(shard_patches, 2)
-
-
-def _shard_path(path: Path, shard: int) -> Path:
-    return path / "patches" / "c" / str(shard) / "0" / "0" / "0"
 
 
 def _read_meta(path: Path) -> StoreMeta:

@@ -23,7 +23,8 @@ from wsi_lpd.errors import SlideError, StoreError
 from wsi_lpd.patches.grid import UPSAMPLING_TOLERANCE, PatchGrid, Read, lay_grid, patches_per_read, plan_reads
 from wsi_lpd.patches.lock import locked
 from wsi_lpd.patches.meta import SlideIdentity, StoreMeta
-from wsi_lpd.patches.store import PatchStore, StoreWriter, pack, recover, refuse_foreign
+from wsi_lpd.patches.shard import pack
+from wsi_lpd.patches.store import PatchStore, StoreWriter, recover, refuse_foreign
 from wsi_lpd.progress import SILENT, Advance, Progress
 from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
 from wsi_lpd.slide.resample import choose_level
