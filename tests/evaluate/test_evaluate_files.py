@@ -110,6 +110,19 @@ def test_evaluate_files__the_truths_grid_is_used_at_another_downsample(tmp_path)
     assert np.abs(outlines.counts - COUNTS * 4).max() < 0.02 * TRUTH.size
 
 
+def test_evaluate_files__two_overlays_are_drawn_on_the_grid_they_were_traced_from(tmp_path):
+    slide_px = Size(SHAPE[1] * 8 - 5, SHAPE[0] * 8 - 3)  # the last pixels of the label map reach past the slide
+    paths = []
+    for name, pixels in (("p", PREDICTION), ("t", TRUTH)):
+        paths.append(tmp_path / f"{name}.geojson")
+        regions = to_level0(trace_regions(pixels), GridFrame(8, 8))
+        place = place_metadata(slide_px=slide_px, frame=GridFrame(8, 8), classes=CLASSES)
+        write_overlay(paths[-1], region_features(regions, CLASSES), slide="S", metadata=place)
+    report = evaluate_files(*paths)
+    np.testing.assert_array_equal(report.counts, COUNTS)
+    assert report.grid == "83 x 60 px, 8 x 8 level-0 px each"
+
+
 def test_evaluate_files__truth_downsample_places_a_plain_mask(tmp_path):
     prediction = overlay(tmp_path / "p.geojson", PREDICTION, placed=False)
     truth = png(tmp_path / "t.png", TRUTH)

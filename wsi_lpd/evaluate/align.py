@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
@@ -173,11 +174,12 @@ def _grid_of_outlines(prediction: OutlineSource, truth: OutlineSource) -> Grid:
     else:
         offset = _offset(prediction if prediction.slide_px is not None else truth)
         width, height = slide_px
-    stated = [s.downsample for s in (truth, prediction) if s.downsample is not None]
     least = max(1.0, max(width, height) / _LONGEST_SIDE_PX)
-    step_x, step_y = (max(least, step) for step in stated[0]) if stated else (least, least)
-    shape = (max(1, round(height / step_y)), max(1, round(width / step_x)))
-    return Grid(shape, GridFrame(max(1.0, width / shape[1]), max(1.0, height / shape[0]), *offset))
+    stated = [s.downsample for s in (truth, prediction) if s.downsample is not None and min(s.downsample) >= least]
+    step_x, step_y = stated[0] if stated else (least, least)
+    # A map that is as wide as the slide may come out a hair wider by its stated downsample.
+    shape = (max(1, math.ceil(height / step_y - 1e-6)), max(1, math.ceil(width / step_x - 1e-6)))
+    return Grid(shape, GridFrame(step_x, step_y, *offset))
 
 
 def _drawn(

@@ -68,24 +68,34 @@ def write_mask(
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise OverlayError(f"{path}: a mask is an OME-TIFF; name it {path.stem.split('.')[0]}.ome.tif")
     levels = _pyramid(label_map)
-    notes = {"format": _FORMAT, **_class_notes(classes), **_frame_notes(frame)}
-    notes |= {f"metadata.{key}": str(value) for key, value in (metadata or {}).items()}
-    # tifffile would draw a random identifier; the same mask should give the same bytes.
-    identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{notes} {zlib.crc32(label_map.tobytes())}")
-    ome: dict[str, Any] = {"axes": "YX", "UUID": str(identity), "MapAnnotation": {"Namespace": _FORMAT, **notes}}
-    if mpp is not None:
-        ome |= {"PhysicalSizeX": mpp, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": mpp, "PhysicalSizeYUnit": "µm"}
     options: dict[str, Any] = {
         "tile": (_TILE_PX, _TILE_PX),
         "compression": "zlib",
         "photometric": "minisblack",  # a palette would let viewers hand out colours instead of classes
         "resolutionunit": "CENTIMETER",
     }
+    first = {"subifds": len(levels) - 1, "metadata": _ome_metadata(label_map, classes, mpp, frame, metadata or {})}
     with replacing(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=label_map.size > 2**31, ome=True) as tiff:
         for index, level in enumerate(levels):
             per_cm = None if mpp is None else (1e4 / (mpp * 2**index),) * 2
-            extra = {"subifds": len(levels) - 1, "metadata": ome} if index == 0 else {"subfiletype": 1}
-            tiff.write(level, resolution=per_cm, **extra, **options)
+            tiff.write(level, resolution=per_cm, **(first if index == 0 else {"subfiletype": 1}), **options)
+
+
+def _ome_metadata(
+    label_map: UInt8Array,
+    classes: Sequence[TissueClass],
+    mpp: float | None,
+    frame: GridFrame,
+    metadata: Mapping[str, str],
+) -> dict[str, Any]:
+    notes = {"format": _FORMAT, **_class_notes(classes), **_frame_notes(frame)}
+    notes |= {f"metadata.{key}": str(value) for key, value in metadata.items()}
+    # tifffile would draw a random identifier; the same mask should give the same bytes.
+    identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{notes} {zlib.crc32(label_map.tobytes())}")
+    ome = {"axes": "YX", "UUID": str(identity), "MapAnnotation": {"Namespace": _FORMAT, **notes}}
+    if mpp is None:
+        return ome
+    return ome | {"PhysicalSizeX": mpp, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": mpp, "PhysicalSizeYUnit": "µm"}
 
 
 def read_mask(path: Path) -> Mask:
