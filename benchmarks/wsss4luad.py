@@ -1,6 +1,6 @@
 """Real tissue: cut patches from half of the WSSS4LUAD images, learn from image-level labels, score on the other half.
 
-    python benchmarks/wsss4luad.py --data FOLDER/wsss4luad/3.testing --out runs-wsss4luad [--seed 0] [--set key=value ...]
+    python benchmarks/wsss4luad.py --data FOLDER/wsss4luad/3.testing --out runs-wsss4luad [--seed 0] [--set key=value]
 
 The labels of the training patches come from their masks (a class that covers at least 5 % of a patch); the masks of
 the other half are looked at only by `wsi-lpd evaluate`. Images are split by number of the seed, so no image is on both

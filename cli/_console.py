@@ -108,5 +108,5 @@ def each(items: list[Any], name: Callable[[Any], str], work: Callable[[Any], Non
     if failures and len(items) > 1:
         say(f"{len(failures)} of {len(items)} failed:")
         for failed, message in failures:
-            say(f"  {failed}: {message}")
+            say(f"  {message if failed in message else f'{failed}: {message}'}")
     return failures

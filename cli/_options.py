@@ -100,7 +100,9 @@ def class_names(text: str | None) -> tuple[str, ...] | None:
 
 def _in_folder(folder: Path) -> list[str]:
     found = sorted(
-        str(p) for p in folder.iterdir() if p.suffix.lower() in SLIDE_SUFFIXES and not p.name.startswith(".")
+        str(p)
+        for p in folder.iterdir()
+        if p.suffix.lower() in SLIDE_SUFFIXES and not p.name.startswith(".") and not p.name.endswith(".truth.tif")
     )
     if not found:
         raise SlideError(

@@ -24,6 +24,13 @@ class ProtocolChoice(StrEnum):
     BOTH = "both"
 
 
+_PROTOCOLS: Final[dict[ProtocolChoice, tuple[ProtocolName, ...]]] = {
+    ProtocolChoice.A: ("A",),
+    ProtocolChoice.B: ("B",),
+    ProtocolChoice.BOTH: ("A", "B"),
+}
+
+
 class CodingChoice(StrEnum):
     """What `--coding` takes: the keys of `wsi_lpd.evaluate.read.CODINGS`."""
 
@@ -65,7 +72,7 @@ def evaluate(
 ) -> None:
     """Score PREDICTION against the truth: IoU and Dice per class, their means, and the confusion matrix."""
     names = class_names(classes)
-    protocols: tuple[ProtocolName, ...] = ("A", "B") if protocol is ProtocolChoice.BOTH else (protocol.value,)
+    protocols: tuple[ProtocolName, ...] = _PROTOCOLS[protocol]
     with user_errors():
         from wsi_lpd.evaluate.evaluation import evaluate_files
 

@@ -99,6 +99,8 @@ class LossConfig(Section):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="Labels become s and 1 - s.")
     balance_classes: bool = Field(True, description="Weigh the positives of rare classes up (at most tenfold).")
+    exclusion_weight: float = Field(0.5, ge=0, description="Weight of keeping absent classes out of every position.")
+    background_weight: float = Field(1.0, ge=0, description="Weight of telling glass from tissue.")
     diversity_weight: float = Field(0.2, ge=0, description="Weight of the diversity term after its ramp; 0 = off.")
     diversity_temperature: float = Field(0.1, gt=0, description="Temperature of its one softmax over positions.")
     usage_weight: float = Field(0.1, ge=0, description="Weight of the guard against unused prototypes.")
@@ -114,6 +116,9 @@ class AugmentConfig(Section):
     """Changes to training patches, made on the device; 0 switches a change off."""
 
     flips: bool = Field(True, description="The eight flips and quarter turns.")
+    mosaic: float = Field(
+        0.5, ge=0, le=1, description="Share of steps in which the encoder sees patches in fours, as one picture."
+    )
     stain: float = Field(0.1, ge=0, description="Spread of haematoxylin, eosin and residual strength (HED jitter).")
     brightness: float = Field(0.1, ge=0, description="Spread of brightness.")
     contrast: float = Field(0.1, ge=0, description="Spread of contrast.")

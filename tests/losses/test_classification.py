@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from wsi_lpd.losses.classification import background_loss, classification_loss, positive_weights
+from wsi_lpd.losses.classification import background_loss, classification_loss, exclusion_loss, positive_weights
 
 
 def test_classification__is_the_weighted_sum_over_scales_of_labelled_cells():
@@ -66,3 +66,18 @@ def test_background__glass_and_tissue_count_alike():
     # softplus gradients at logsumexp(0, 0) = log 2: glass is pulled down by 2/3, tissue up by 1/3, half the weight each
     assert float(pull[0, 0]) == pytest.approx(0.5 * 2 / 3, rel=1e-4)
     assert float(pull.sum() - pull[0, 0]) == pytest.approx(-0.5 / 3, rel=1e-4)
+
+
+def test_exclusion__is_what_absent_classes_take_of_each_position():
+    maps = torch.tensor([2.0, 1.0, -1.0]).reshape(1, 3, 1, 1).expand(-1, -1, 2, 5)
+    value = exclusion_loss([maps], torch.tensor(0.5), torch.tensor([[1, 0, -1]]), scale_weights=(2.0,))
+    share = math.exp(1.0) / sum(math.exp(v) for v in (0.5, 2.0, 1.0, -1.0))
+    assert float(value) == pytest.approx(-2 * math.log(1 - share), rel=1e-5)
+
+
+def test_exclusion__pushes_absent_classes_down_and_nothing_else_there_up_but_its_rivals():
+    maps = torch.randn(2, 3, 4, 5, requires_grad=True)
+    exclusion_loss([maps], torch.tensor(0.0), torch.tensor([[1, 0, 0], [1, 1, -1]]), scale_weights=(1.0,)).backward()
+    assert (maps.grad[0, 1:] > 0).all()
+    assert (maps.grad[0, 0] < 0).all()
+    assert (maps.grad[1] == 0).all(), "where nothing is excluded there is nothing to push"

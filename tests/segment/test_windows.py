@@ -1,5 +1,7 @@
 """Laws of the window grid."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +24,7 @@ def test_windows__cover_the_slide_and_none_is_to_spare(grid):
         assert starts[0] == -grid.offset_px
         assert starts[-1] + grid.window_px >= length
         assert len(starts) == 1 or starts[-2] + grid.window_px < length
-        assert all(b - a == grid.stride_px for a, b in zip(starts, starts[1:], strict=False))
+        assert all(b - a == grid.stride_px for a, b in itertools.pairwise(starts))
 
 
 @given(grids, st.integers(0, 400), st.integers(0, 300), st.integers(1, 200), st.integers(1, 90))

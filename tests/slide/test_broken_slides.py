@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from conftest import WriteSlide
 
 from wsi_lpd.config import TissueConfig
 from wsi_lpd.errors import SlideError
 from wsi_lpd.slide import find_tissue, open_slide
 from wsi_lpd.types import Box, Size, UInt8Array
+
+WriteSlide = Callable[..., Path]
 
 
 def read_everything(path: Path, reader: str = "auto") -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from conftest import WriteSlide
 from PIL import Image
 
 from wsi_lpd.errors import SlideError
@@ -19,6 +19,8 @@ from wsi_lpd.slide import Slide, open_slide
 from wsi_lpd.types import Box, Size, UInt8Array
 
 READERS = ["openslide", "tiffslide"]
+
+WriteSlide = Callable[..., Path]
 
 
 def largest_difference(a: UInt8Array, b: UInt8Array) -> int:

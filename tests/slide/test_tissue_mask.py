@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import WriteSlide
 from PIL import Image
 
 from wsi_lpd.config import TissueConfig
@@ -15,6 +15,8 @@ from wsi_lpd.errors import SlideError
 from wsi_lpd.slide import NotBrightFieldError, Slide, TissueMask, find_tissue, open_slide
 from wsi_lpd.slide.manual_mask import read_manual_mask
 from wsi_lpd.types import Box, Size, UInt8Array
+
+WriteSlide = Callable[..., Path]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 UNLABELLED = -1
+_CLOSED = -1e4
 
 
 def classification_loss(
@@ -70,3 +71,30 @@ def background_loss(class_maps: Tensor, background: Tensor, glass: Tensor) -> Te
     weight = torch.where(glass > 0.5, 0.5 / (glass > 0.5).sum().clamp(min=1), 0.5 / (glass <= 0.5).sum().clamp(min=1))
     cell = F.binary_cross_entropy_with_logits(tissue_logit, 1 - glass.float(), reduction="none")
     return (cell * weight).sum()
+
+
+def exclusion_loss(
+    class_maps: Sequence[Tensor], background: Tensor, labels: Tensor, *, scale_weights: Sequence[float]
+) -> Tensor:
+    """A class that is labelled absent is absent at every position: `-log(1 - sum of p_c over absent c)`.
+
+    The pooled loss says so of the mean position alone and leaves peaks of absent classes standing; this is the whole of
+    what a negative image label says. The probabilities are one softmax over the classes and the background.
+
+    Args:
+        class_maps: Logits per scale, (B, C, h_s, w_s).
+        background: Its logit, a scalar.
+        labels: 1, 0 (excluded) or -1 (not labelled: may be anywhere), (B, C).
+        scale_weights: One number per scale.
+
+    Returns:
+        A scalar: the mean over positions, summed with the weights of the scales.
+    """
+    absent = (labels == 0)[:, :, None, None]
+    total = class_maps[0].sum() * 0.0
+    for maps, weight in zip(class_maps, scale_weights, strict=True):
+        rest = background.float().expand(len(maps), 1, *maps.shape[2:])
+        allowed = torch.cat([rest, maps.float().masked_fill(absent, _CLOSED)], dim=1)
+        everything = torch.cat([rest, maps.float()], dim=1)
+        total = total + weight * (torch.logsumexp(everything, 1) - torch.logsumexp(allowed, 1)).mean()
+    return total

@@ -58,13 +58,17 @@ class LpdNetwork(nn.Module):
         weights = torch.tensor(config.fusion_weights)
         self.register_buffer("fusion", weights / weights.sum(), persistent=False)
 
-    def forward(self, images: Tensor) -> NetworkOutput:
+    def forward(self, images: Tensor, *, mosaic: int = 1) -> NetworkOutput:
         """Runs the network.
 
         Args:
             images: RGB in [0, 1], (B, 3, H, W).
+            mosaic: The encoder sees `mosaic` x `mosaic` images as one, and what it says of each is taken apart again.
+                An image then has strange neighbours, so that a position cannot lean on what the rest of the image
+                holds; B must be a multiple of its square.
         """
-        features = self.encoder((images - self.mean) / self.std)
+        normalised = (images - self.mean) / self.std
+        features = [taken_apart(f, mosaic) for f in self.encoder(put_together(normalised, mosaic))]
         similarity = [self.prototypes.similarity(f, s) for s, f in enumerate(features)]
         class_maps = [self.prototypes.class_maps(a, s) for s, a in enumerate(similarity)]
         class_logits = [maps.mean(dim=(2, 3)) for maps in class_maps]
@@ -91,6 +95,20 @@ class LpdNetwork(nn.Module):
         n_classes, n_prototypes = output.similarity[0].shape[1:3]
         fused = self.fused([similarity.flatten(1, 2) for similarity in output.similarity])
         return fused.reshape(len(fused), n_classes, n_prototypes, *fused.shape[-2:])
+
+
+def put_together(images: Tensor, side: int) -> Tensor:
+    """(B, C, H, W) to (B / side^2, C, side H, side W): neighbours in the batch become neighbours in the picture."""
+    batch, channels, height, width = images.shape
+    grid = images.reshape(batch // side**2, side, side, channels, height, width)
+    return grid.permute(0, 3, 1, 4, 2, 5).reshape(-1, channels, side * height, side * width)
+
+
+def taken_apart(maps: Tensor, side: int) -> Tensor:
+    """The inverse of `put_together`."""
+    batch, channels, height, width = maps.shape
+    grid = maps.reshape(batch, channels, side, height // side, side, width // side)
+    return grid.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, height // side, width // side)
 
 
 def build_network(config: ModelConfig, *, n_classes: int) -> LpdNetwork:

@@ -197,6 +197,7 @@ class SegmentJob:
         resolution = slide.resolution
         return {
             **place_metadata(slide_px=slide.size_px, frame=frame, classes=result.classes),
+            "origin": f"bounds({frame.offset_x},{frame.offset_y})" if frame.offset_x or frame.offset_y else "level0",
             "tool": f"wsi-lpd {wsi_lpd.__version__}",
             "slide": slide.name,
             "slide_fingerprint": slide.fingerprint,

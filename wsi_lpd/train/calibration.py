@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_PRIOR = 1e-2
+_PRIOR = 1e-3
 
 
 def fit_calibration(logits: Tensor, labels: Tensor) -> tuple[list[float], list[float]]:

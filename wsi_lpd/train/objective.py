@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsi_lpd.config import LossConfig
-from wsi_lpd.losses.classification import background_loss, classification_loss
+from wsi_lpd.losses.classification import background_loss, classification_loss, exclusion_loss
 from wsi_lpd.losses.diversity import diversity_loss, usage_loss
 from wsi_lpd.losses.similarity import masked_average, similarity_loss
 from wsi_lpd.models.activation import pseudo_mask, with_background
 from wsi_lpd.models.network import LpdNetwork, NetworkOutput
 
-BACKGROUND_WEIGHT = 0.1
+TERMS = ("classification", "exclusion", "background", "diversity", "usage", "similarity")
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Losses:
     """Terms as they enter the sum, weights included; all scalars."""
 
     classification: Tensor
+    exclusion: Tensor
     background: Tensor
     diversity: Tensor
     usage: Tensor
@@ -31,12 +32,11 @@ class Losses:
     @property
     def total(self) -> Tensor:
         """Their sum."""
-        return self.classification + self.background + self.diversity + self.usage + self.similarity
+        return sum((getattr(self, name) for name in TERMS), start=torch.zeros_like(self.classification))
 
     def values(self) -> dict[str, float]:
         """Every term and the sum as numbers (waits for the device)."""
-        names = ("classification", "background", "diversity", "usage", "similarity")
-        terms = {name: getattr(self, name).detach() for name in names} | {"loss": self.total.detach()}
+        terms = {name: getattr(self, name).detach() for name in TERMS} | {"loss": self.total.detach()}
         numbers = torch.stack(list(terms.values())).tolist()
         return dict(zip(terms, numbers, strict=True))
 
@@ -81,9 +81,12 @@ def lpd_losses(
         positive_weights=positive_weights,
         smoothing=config.label_smoothing,
     )
-    background = BACKGROUND_WEIGHT * background_loss(output.fused_maps, output.background, glass)
+    background = config.background_weight * background_loss(output.fused_maps, output.background, glass)
+    exclusion = config.exclusion_weight * exclusion_loss(
+        output.class_maps, output.background, labels, scale_weights=config.scale_weights
+    )
     if teacher is None:
-        return Losses(classification, background, diversity=zero, usage=zero, similarity=zero)
+        return Losses(classification, exclusion, background, diversity=zero, usage=zero, similarity=zero)
     mask = pseudo_mask(
         teacher.fused_maps,
         teacher.background,
@@ -94,6 +97,7 @@ def lpd_losses(
     diversity, usage = _prototype_terms(output, mask, config)
     return Losses(
         classification,
+        exclusion,
         background,
         diversity=strength * config.diversity_weight * diversity,
         usage=strength * config.usage_weight * usage,

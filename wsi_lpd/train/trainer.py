@@ -159,13 +159,14 @@ class Trainer:
         if config.augment.flips:
             images = flipped(images, generator)
         clean = images
+        mosaic = self._mosaic(len(images), generator)
         images = recoloured(images, config.augment, generator)
         with autocast(self.device, self.autocast_dtype):
-            output = self.network(images)
+            output = self.network(images, mosaic=mosaic)
             teacher = None
             if strength > 0:
                 with torch.no_grad():
-                    teacher = _averaged(self.average).eval()(images)
+                    teacher = _averaged(self.average).eval()(images, mosaic=mosaic)
         return lpd_losses(
             self.network,
             output,
@@ -176,6 +177,11 @@ class Trainer:
             strength=strength,
             config=config.loss,
         )
+
+    def _mosaic(self, n_images: int, generator: torch.Generator) -> int:
+        """Pictures side by side in this step: 2 in the configured share of steps, if the batch can be laid out so."""
+        drawn = float(torch.rand((), generator=generator))
+        return 2 if drawn < self.config.augment.mosaic and n_images % 4 == 0 else 1
 
     def _gradient_ratio(self, losses: Losses) -> float:
         """Norm of the diversity term's gradient on the prototypes over that of the classification loss."""

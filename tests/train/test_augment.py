@@ -1,0 +1,62 @@
+"""Augmentation keeps what it must keep."""
+
+import torch
+
+from wsi_lpd.config import AugmentConfig
+from wsi_lpd.train.augment import flipped, glass_share, recoloured
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_flips__give_all_eight_views_and_lose_no_pixel():
+    image = torch.arange(3 * 5 * 5, dtype=torch.float32).reshape(1, 3, 5, 5)
+    views = flipped(image.expand(200, -1, -1, -1), generator())
+    assert len({tuple(view.flatten().tolist()) for view in views}) == 8
+    assert all(
+        torch.equal(view.flatten(1).sort(dim=1).values, image[0].flatten(1).sort(dim=1).values) for view in views
+    )
+
+
+def test_the_same_generator__gives_the_same_images():
+    images = torch.rand(4, 3, 9, 9)
+    config = AugmentConfig(blur=0.5)
+    a, b, c = (recoloured(images, config, generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_all_off__changes_nothing():
+    images = torch.rand(4, 3, 9, 9)
+    off = AugmentConfig(flips=False, stain=0, brightness=0, contrast=0, blur=0)
+    assert torch.equal(recoloured(images, off, generator()), images)
+
+
+def test_colours__stay_in_range_and_each_patch_changes_on_its_own():
+    images = torch.rand(1, 3, 12, 10).expand(6, -1, -1, -1).clone()
+    changed = recoloured(images, AugmentConfig(stain=0.5, brightness=0.5, contrast=0.5), generator())
+    assert 0 <= float(changed.min()) <= float(changed.max()) <= 1
+    assert all(not torch.equal(changed[0], other) for other in changed[1:])
+
+
+def test_stain_jitter__leaves_glass_white_and_moves_tissue():
+    images = torch.ones(1, 3, 8, 6)
+    images[:, :, :, 3:] = torch.tensor([0.6, 0.3, 0.6])[None, :, None, None]
+    config = AugmentConfig(stain=0.4, brightness=0, contrast=0)
+    changed = recoloured(images, config, generator())
+    assert (changed[..., :3] > 0.97).all()
+    assert (changed[..., 3:] - images[..., 3:]).abs().max() > 0.03
+
+
+def test_glass__is_wide_bright_and_colourless():
+    images = torch.full((4, 3, 128, 96), 0.5)
+    images[0, :, :, 60:] = 0.95  # a wide bright border
+    images[1, :, 20:36, 20:36] = 0.95  # a lumen: bright, too small
+    images[2, 0, :, 60:] = 0.95  # wide and red, not colourless
+    images[3, :, 64:] = 0.7  # wide and grey, not bright
+    share = glass_share(images, (16, 12))
+    assert share.shape == (4, 16, 12)
+    assert (share[0, :, 8:] == 1).all()
+    assert (share[0, :, :7] == 0).all()
+    assert (share[1:] == 0).all()

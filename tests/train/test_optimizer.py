@@ -1,0 +1,32 @@
+"""What is decayed, and how the learning rate runs."""
+
+import pytest
+
+from wsi_lpd.config import load_config
+from wsi_lpd.models.network import build_network
+from wsi_lpd.train.optimizer import build_optimizer, rate_factor, set_rate
+
+
+def test_norms_biases_scales_and_prototypes__are_not_decayed():
+    config = load_config(None, ["model.prototype_dim=16"])
+    network = build_network(config.model, n_classes=3)
+    optimizer = build_optimizer(network, config.train)
+    names = {id(p): name for name, p in network.named_parameters()}
+    decayed = {names[id(p)] for g in optimizer.param_groups if g["weight_decay"] > 0 for p in g["params"]}
+    plain = {names[id(p)] for g in optimizer.param_groups if g["weight_decay"] == 0 for p in g["params"]}
+    assert decayed | plain == set(names.values())
+    assert {"prototypes.vectors", "prototypes.log_scales", "prototypes.offsets", "background"} <= plain
+    assert not {name for name in decayed if "norm" in name or name.endswith("bias")}
+    assert "refiner.weight" in decayed
+    set_rate(optimizer, 0.5)
+    assert {g["lr"] for g in optimizer.param_groups} == {
+        config.train.learning_rate / 2,
+        config.train.prototype_learning_rate / 2,
+    }
+
+
+def test_the_rate__rises_then_falls_to_a_hundredth():
+    factors = [rate_factor(step, 200, 0.1) for step in range(200)]
+    assert factors[:20] == pytest.approx([(i + 1) / 20 for i in range(20)])
+    assert factors[20:] == sorted(factors[20:], reverse=True)
+    assert factors[-1] == pytest.approx(0.01, abs=1e-3)
