@@ -66,14 +66,18 @@ class TileConfig(Section):
 class ModelConfig(Section):
     """The network: an encoder, and K prototypes per class seen at several scales."""
 
-    encoder: str = Field("pvt_v2_b0", description="timm model name, or mit_b0 ... mit_b5.")
+    encoder: str = Field("regnety_002", description="timm model name, or mit_b0 ... mit_b5.")
     weights: str = Field(
         "none", description="`none` (random), `timm` (the published ones), a local file, or `hf-hub:owner/name`."
     )
     last_stride: Literal[16, 32] = Field(
-        16, description="Stride of the last stage of a PVT-v2 or MiT encoder; 16 halves its down-sampling."
+        16, description="Stride of the last stage, where the architecture allows a choice; 16 halves its down-sampling."
     )
-    scales: tuple[int, ...] = Field((1, 2, 3), min_length=1, description="Encoder stages used, counted from 0.")
+    scales: tuple[int, ...] = Field(
+        (1, 2, 3),
+        min_length=1,
+        description="Feature maps of the encoder that are used, counted from 0 as in timm's feature_info.",
+    )
     fusion_weights: tuple[float, ...] = Field(
         (0.3, 0.3, 0.4), description="Weight of each scale in the fused map; they are divided by their sum."
     )
@@ -117,7 +121,7 @@ class AugmentConfig(Section):
 
     flips: bool = Field(True, description="The eight flips and quarter turns.")
     mosaic: float = Field(
-        0.5, ge=0, le=1, description="Share of steps in which the encoder sees patches in fours, as one picture."
+        1.0, ge=0, le=1, description="Share of steps in which the encoder sees patches in fours, as one picture."
     )
     stain: float = Field(0.1, ge=0, description="Spread of haematoxylin, eosin and residual strength (HED jitter).")
     brightness: float = Field(0.1, ge=0, description="Spread of brightness.")
@@ -128,13 +132,13 @@ class AugmentConfig(Section):
 class TrainConfig(Section):
     """The optimisation."""
 
-    epochs: int = Field(12, ge=1, description="Passes over the patches.")
+    epochs: int = Field(25, ge=1, description="Passes over the patches.")
     max_steps: int | None = Field(
         None, ge=1, description="Stop after this many optimiser steps, whatever `epochs` says."
     )
-    batch_size: int = Field(16, ge=1, description="Patches per forward pass.")
+    batch_size: int = Field(32, ge=1, description="Patches per forward pass.")
     accumulate: int = Field(1, ge=1, description="Forward passes per optimiser step.")
-    learning_rate: float = Field(5e-4, gt=0, description="Highest learning rate.")
+    learning_rate: float = Field(1e-3, gt=0, description="Highest learning rate.")
     prototype_learning_rate: float = Field(5e-3, gt=0, description="Highest learning rate of the prototypes.")
     weight_decay: float = Field(
         0.05, ge=0, description="Decay of matrices; never of norms, biases, scales, prototypes."
@@ -162,7 +166,7 @@ class SegmentConfig(Section):
 
     overlap: float = Field(0.5, ge=0, lt=1, description="Share of a window that its neighbour covers too.")
     window_px: int | None = Field(
-        None, ge=32, description="Side of a window in pixels at the model's mpp; none = patch_px."
+        None, ge=32, description="Side of a window in pixels at the model's mpp; none = what suits the model."
     )
     batch_size: int = Field(32, ge=1, description="Windows per forward pass.")
     gate: Literal["predicted", "none"] = Field(

@@ -13,6 +13,9 @@ from wsi_lpd.config import ModelConfig
 from wsi_lpd.models.encoders import Encoder, build_encoder
 from wsi_lpd.models.prototypes import REFINER_DIM, Prototypes
 
+MOSAIC_SIDE = 2
+"""Patches side by side in a training mosaic, and windows are that many patches wide."""
+
 
 @dataclass(frozen=True)
 class NetworkOutput:

@@ -12,7 +12,7 @@ from wsi_lpd.models.activation import image_probability, with_background
 from wsi_lpd.models.card import ModelCard, load_card
 from wsi_lpd.models.checkpoint import restore
 from wsi_lpd.models.device import autocast, autocast_dtype
-from wsi_lpd.models.network import LpdNetwork, build_network
+from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, build_network
 from wsi_lpd.segment.stitch import WindowMaps
 from wsi_lpd.types import UInt8Array
 
@@ -40,6 +40,11 @@ class Predictor:
         network = build_network(config, n_classes=len(card.classes))
         restore(network, run)
         return cls(network, card, device)
+
+    @property
+    def window_px(self) -> int:
+        """Side of the windows that suit the model: a mosaic of patches where it learnt from those, else one patch."""
+        return self.card.patch_px * (MOSAIC_SIDE if self.card.config.augment.mosaic > 0 else 1)
 
     @torch.inference_mode()
     def predict(self, windows: UInt8Array, *, output_stride: int) -> list[WindowMaps]:

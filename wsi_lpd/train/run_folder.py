@@ -101,7 +101,8 @@ class MetricsFile:
 
     COLUMNS = (
         "step", "epoch", "part", "learning_rate", "loss", "classification", "exclusion", "background", "diversity",
-        "usage", "similarity", "diversity_gradient_ratio", "auroc", "f1", "exact_match", "miou", "patches_per_s", "data_wait",
+        "usage", "similarity", "diversity_gradient_ratio", "auroc", "f1", "exact_match", "miou",
+        "patches_per_s", "data_wait",
     )  # fmt: skip
 
     def __init__(self, path: Path, *, from_step: int) -> None:

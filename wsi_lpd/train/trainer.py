@@ -15,7 +15,7 @@ from wsi_lpd.config import Config
 from wsi_lpd.errors import TrainingError
 from wsi_lpd.losses.classification import positive_weights
 from wsi_lpd.models.device import autocast, autocast_dtype
-from wsi_lpd.models.network import LpdNetwork, build_network
+from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, build_network
 from wsi_lpd.patches.labels import LabelTable
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.train.augment import flipped, glass_share, recoloured
@@ -179,9 +179,10 @@ class Trainer:
         )
 
     def _mosaic(self, n_images: int, generator: torch.Generator) -> int:
-        """Pictures side by side in this step: 2 in the configured share of steps, if the batch can be laid out so."""
+        """Patches side by side in this step: two in the configured share of steps, if the batch can be laid out so."""
         drawn = float(torch.rand((), generator=generator))
-        return 2 if drawn < self.config.augment.mosaic and n_images % 4 == 0 else 1
+        wanted = drawn < self.config.augment.mosaic and n_images % MOSAIC_SIDE**2 == 0
+        return MOSAIC_SIDE if wanted else 1
 
     def _gradient_ratio(self, losses: Losses) -> float:
         """Norm of the diversity term's gradient on the prototypes over that of the classification loss."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsi_lpd.models.network import LpdNetwork
-from wsi_lpd.patches.labels import LabelTable
+from wsi_lpd.evaluate.metrics import confusion
+from wsi_lpd.evaluate.protocols import score
+from wsi_lpd.models.activation import gate_bias, with_background
+from wsi_lpd.models.network import LpdNetwork, NetworkOutput
+from wsi_lpd.patches.labels import LabelTable, read_masks
 from wsi_lpd.train.data import ordered_batches
 
 
@@ -28,15 +32,47 @@ class Validation:
 def validate(
     network: LpdNetwork, table: LabelTable, *, batch_size: int, workers: int, device: torch.device
 ) -> Validation:
-    """Runs the network over a table of patches and scores its image logits."""
+    """Runs the network over a table of patches and scores its image logits, and its maps where there are masks."""
     network.eval()
     logits, labels = [], []
+    pixels = _PixelCounts(table)
     for patches, batch_labels in ordered_batches(table, batch_size=batch_size, workers=workers):
-        images = to_images(patches, device)
-        logits.append(network(images).fused_logits.float().cpu())
+        output = network(to_images(patches, device))
+        logits.append(output.fused_logits.float().cpu())
         labels.append(batch_labels)
+        pixels.add(output)
     y, target = torch.cat(logits), torch.cat(labels)
-    return Validation(y, target, label_metrics(y, target))
+    return Validation(y, target, label_metrics(y, target) | pixels.metrics())
+
+
+class _PixelCounts:
+    """Counts pixels of the patches that have masks, in the order of the table."""
+
+    def __init__(self, table: LabelTable) -> None:
+        self._table = table
+        self._row = 0
+        self._counts = np.zeros((len(table.classes) + 1,) * 2, np.int64)
+
+    def add(self, output: NetworkOutput) -> None:
+        """Counts the next patches of the table; their maps are gated by what the network itself says occurs."""
+        rows = range(self._row, self._row + len(output.fused_logits))
+        self._row = rows.stop
+        masks = self._table.masks
+        chosen = [row for row in rows if masks is not None and masks[row] is not None]
+        if not chosen:
+            return
+        truth = read_masks(self._table, chosen)
+        maps = output.fused_maps.float() + gate_bias(output.fused_logits.float().sigmoid())[:, :, None, None]
+        maps = with_background(maps, output.background.float())[[row - rows.start for row in chosen]]
+        size = (truth.shape[1], truth.shape[2])
+        labels = F.interpolate(maps, size=size, mode="bilinear", align_corners=False).argmax(dim=1)
+        self._counts += confusion(truth, labels.cpu().numpy().astype(np.uint8), len(self._table.classes))
+
+    def metrics(self) -> dict[str, float]:
+        """MIoU over the judged pixels; nothing where no patch has a mask."""
+        if not self._counts.any():
+            return {}
+        return {"miou": score(self._counts, self._table.classes, "A").miou}
 
 
 def to_images(patches: Tensor, device: torch.device) -> Tensor:
