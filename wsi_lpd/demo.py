@@ -36,11 +36,12 @@ class DemoSize:
     settings: tuple[str, ...]
 
 
-FULL = DemoSize(n_slides=8, slide_px=4096, held_out_px=8192, settings=())
+FULL = DemoSize(n_slides=6, slide_px=8192, held_out_px=8192, settings=())
 QUICK = DemoSize(n_slides=2, slide_px=3072, held_out_px=3072, settings=("train.max_steps=40",))
 """Shows that everything works, in about a minute; too little training for a good map."""
 
-DEMO_SETTINGS = ("name=demo", "tile.patch_px=128")
+DEMO_SETTINGS = ("name=demo", "tile.mpp=1.0", "tile.patch_px=64")
+"""Patches of 64 um: small enough to hold one or two tissues, and cheap enough to learn from on two cores."""
 
 
 @dataclass(frozen=True)
