@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ._console import BarProgress, print_json, say, user_errors
-from ._options import JsonOption
+from ._options import JsonOption, SetOption
 
 
 def demo(
@@ -17,6 +17,7 @@ def demo(
         bool, typer.Option("--quick", help="Less of everything: shows that all works, not how well.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the slides and of the training.")] = 0,
+    settings: SetOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -25,7 +26,15 @@ def demo(
         from wsi_lpd.demo import FULL, QUICK, run_demo
 
         size = QUICK if quick else FULL
-        result = run_demo(out, size, seed=seed, device=device, progress=BarProgress(), tell=say)
+        result = run_demo(
+            out,
+            size,
+            seed=seed,
+            settings=settings if settings is not None else (),
+            device=device,
+            progress=BarProgress(),
+            tell=say,
+        )
         per_class = ", ".join(f"{name} {iou:.3f}" for name, iou in result.metrics["per_class_iou"].items())
         say(f"mIoU over the four tissue classes of the held-out slide: {result.metrics['miou']:.4f} ({per_class})")
         say(f"picture: {result.picture}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +71,7 @@ def run_demo(
     size: DemoSize,
     *,
     seed: int = 0,
+    settings: Sequence[str] = (),
     device: str = "auto",
     progress: Progress = SILENT,
     tell: Callable[[str], None] = lambda text: None,
@@ -83,11 +84,12 @@ def run_demo(
         out: Folder for everything.
         size: `FULL` or `QUICK`.
         seed: Of the slides and of the training.
+        settings: `key=value` that differ from the demo's own configuration; for comparisons.
         device: Where the network runs.
         progress: Told of every unit of work.
         tell: Given a line before each stage.
     """
-    config = load_config(None, (*DEMO_SETTINGS, f"train.seed={seed}", *size.settings))
+    config = load_config(None, (*DEMO_SETTINGS, f"train.seed={seed}", *size.settings, *settings))
     watch = _Stopwatch()
     tell(f"1/5 {size.n_slides} slides to learn from and one to be judged on")
     with watch.stage("synth"):

@@ -21,14 +21,16 @@ def rows(logits, presence=None, prototypes=None, covered=None):
 
 def test_the_highest_score_wins__and_the_background_is_one_of_them():
     labels, probabilities, prototypes = decide(
-        rows([[[1, 1, 1]], [[3, 0, 0]], [[0, 2, 0]]], prototypes=[[[4, 1, 1]], [[2, 3, 2]]]),
+        rows([[[1, 1, 1]], [[3, 0, 0]], [[0, 2, -1]]], prototypes=[[[4, 1, 1]], [[2, 3, 2]]]),
         tissue=np.ones((1, 3), bool),
         gated=False,
     )
     assert labels.tolist() == [[1, 2, 0]]
     assert prototypes.tolist() == [[4, 3, NO_PROTOTYPE]]
-    expected = np.exp([1, 3, 0]) / np.exp([1, 3, 0]).sum()
-    np.testing.assert_allclose(probabilities[:, 0, 0], np.round(expected * 255))
+    classes = np.exp([3.0, 0.0])
+    tissue = classes.sum() / (classes.sum() + np.exp(1.0))
+    expected = [1 - tissue, *(tissue * classes / classes.sum())]
+    np.testing.assert_allclose(probabilities[:, 0, 0], np.round(np.array(expected) * 255))
 
 
 def test_outside_tissue_and_windows__there_is_background_for_certain():
@@ -52,3 +54,14 @@ def test_the_gate__closes_a_class_that_is_not_there_and_is_off_when_asked():
 def test_the_gate__of_an_absent_class_is_bounded():
     scores = rows([[[-5.0]], [[30.0]], [[1.0]]], presence=[[[0.0]], [[1.0]]])
     assert decide(scores, tissue=np.ones((1, 1), bool), gated=True)[0].tolist() == [[1]]
+
+
+def test_an_unsure_gate__never_turns_tissue_into_background():
+    scores = rows([[[0.5]], [[1.0]], [[0.9]]], presence=[[[0.02]], [[0.05]]])
+    tissue = np.ones((1, 1), bool)
+    assert decide(scores, tissue=tissue, gated=True)[0].tolist() == [[2]]
+
+
+def test_two_classes_of_equal_score__outvote_the_background_together():
+    scores = rows([[[1.2]], [[1.0]], [[0.9]]])
+    assert decide(scores, tissue=np.ones((1, 1), bool), gated=False)[0].tolist() == [[1]]

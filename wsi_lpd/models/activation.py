@@ -26,6 +26,31 @@ def gate_bias(probability: Tensor) -> Tensor:
     return probability.clamp(min=_LEAST_PROBABILITY).log()
 
 
+def label_probabilities(logits: Tensor, presence: Tensor | None = None) -> Tensor:
+    """Probability of every label-map value at every position.
+
+    First tissue or background: the background against all classes together, which is how it was trained. Then which
+    tissue: one softmax over the classes, each with its gate. An unsure gate so moves class against class and never
+    turns tissue into background.
+
+    Args:
+        logits: Channel i is label-map value i, background first, (B, C + 1, h, w).
+        presence: Probability that each class occurs nearby, (B, C, h, w) or (B, C, 1, 1); None = no gate.
+
+    Returns:
+        (B, C + 1, h, w), summing to 1.
+    """
+    background, classes = logits[:, :1], logits[:, 1:]
+    tissue = torch.sigmoid(torch.logsumexp(classes, dim=1, keepdim=True) - background)
+    share = (classes if presence is None else classes + gate_bias(presence)).softmax(dim=1)
+    return torch.cat([1 - tissue, tissue * share], dim=1)
+
+
+def labels_of(probabilities: Tensor) -> Tensor:
+    """Label-map values, (B, h, w): background where it has more than half, else the likeliest class."""
+    return torch.where(probabilities[:, 0] > 0.5, 0, probabilities[:, 1:].argmax(dim=1) + 1)
+
+
 def image_probability(class_logits: Tensor, *, temperature: Tensor, offset: Tensor) -> Tensor:
     """Calibrated probability that a class occurs in a patch, `sigmoid((y - offset) / temperature)`, (B, C)."""
     return torch.sigmoid((class_logits - offset) / temperature)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from wsi_lpd.evaluate.metrics import confusion
 from wsi_lpd.evaluate.protocols import score
-from wsi_lpd.models.activation import gate_bias, with_background
+from wsi_lpd.models.activation import label_probabilities, labels_of, with_background
 from wsi_lpd.models.network import LpdNetwork, NetworkOutput
 from wsi_lpd.patches.labels import LabelTable, read_masks
 from wsi_lpd.train.data import ordered_batches
@@ -62,10 +62,11 @@ class _PixelCounts:
         if not chosen:
             return
         truth = read_masks(self._table, chosen)
-        maps = output.fused_maps.float() + gate_bias(output.fused_logits.float().sigmoid())[:, :, None, None]
-        maps = with_background(maps, output.background.float())[[row - rows.start for row in chosen]]
-        size = (truth.shape[1], truth.shape[2])
-        labels = F.interpolate(maps, size=size, mode="bilinear", align_corners=False).argmax(dim=1)
+        among = [row - rows.start for row in chosen]
+        logits = with_background(output.fused_maps.float(), output.background.float())[among]
+        logits = F.interpolate(logits, size=(truth.shape[1], truth.shape[2]), mode="bilinear", align_corners=False)
+        presence = output.fused_logits.float().sigmoid()[among][:, :, None, None]
+        labels = labels_of(label_probabilities(logits, presence))
         self._counts += confusion(truth, labels.cpu().numpy().astype(np.uint8), len(self._table.classes))
 
     def metrics(self) -> dict[str, float]:
