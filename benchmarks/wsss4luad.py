@@ -3,8 +3,7 @@
     python benchmarks/wsss4luad.py --data FOLDER/wsss4luad/3.testing --out runs-wsss4luad [--seed 0] [--set key=value]
 
 The labels of the training patches come from their masks (a class that covers at least 5 % of a patch); the masks of
-the other half are looked at only by `wsi-lpd evaluate`. Images are split by number of the seed, so no image is on both
-sides. Everything is done through the commands a user would type.
+the other half are read only to score. Images are split at random by the seed, so no image is on both sides.
 """
 
 from __future__ import annotations
@@ -12,20 +11,26 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from wsi_lpd.config import load_config
+from wsi_lpd.evaluate.evaluation import evaluate_files
+from wsi_lpd.segment.job import Outputs, SegmentJob
+from wsi_lpd.train.run import load_training_data, train
+
 CLASSES = ("Tumor", "Stroma", "Normal")
 MPP = 1.0
 """The set is at 10x, about 1 um per pixel."""
-PATCH_PX = 224
-STRIDE_PX = 112
+PATCH_PX = 112
+STRIDE_PX = 56
 LEAST_SHARE = 0.05
+SEGMENT = ("segment.tissue.preset=everything", "segment.min_area_um2=0", "segment.output_stride=1")
+"""Small images of tissue: no detection, and a map at the resolution of the masks."""
 
 
 def main() -> None:
@@ -35,20 +40,19 @@ def main() -> None:
     order = np.random.default_rng(options.seed).permutation(len(images))
     halves = [images[i] for i in order[: len(images) // 2]], [images[i] for i in order[len(images) // 2 :]]
     labels = cut_patches(halves[0], options.out / "patches")
-    settings = [word for setting in options.set for word in ("--set", setting)]
-    run = options.out / "run"
-    wsi_lpd("train", "--labels", labels, "--out", run, "--set", f"train.seed={options.seed}", *settings)
+    settings = (f"tile.mpp={MPP}", f"tile.patch_px={PATCH_PX}", f"train.seed={options.seed}", *SEGMENT, *options.set)
+    config = load_config(None, settings)
+    data = load_training_data([labels], [], config)
+    run = train(data, config, runs_dir=options.out, out=options.out / "run")
     predictions, truth = options.out / "predictions", options.out / "truth"
+    truth.mkdir(parents=True, exist_ok=True)
+    job = SegmentJob.prepare(run.path, config.segment)
     for image in halves[1]:
-        wsi_lpd(
-            "segment", image, "--model", run, "--mpp", MPP, "--allow-upsampling", *settings,
-            "--set", "segment.tissue.preset=everything", "--set", "segment.min_area_um2=0",
-            "--out", predictions / f"{image.stem}.geojson", "--mask", predictions / f"{image.stem}.png", "--overwrite",
-        )  # fmt: skip
-        truth.mkdir(parents=True, exist_ok=True)
-        (truth / image.name).write_bytes((image.parent.parent / "mask" / image.name).read_bytes())
-    scores = wsi_lpd("evaluate", predictions, "--truth", truth, "--coding", "wsss4luad", "--protocol", "A", "--json")
-    print(json.dumps(json.loads(scores), indent=1))
+        outputs = Outputs(options.out / "overlays" / f"{image.stem}.geojson", predictions / f"{image.stem}.tif")
+        job.run(str(image), outputs, slide_mpp=MPP, overwrite=True)
+        shutil.copyfile(image.parent.parent / "mask" / image.name, truth / image.name)
+    report = evaluate_files(predictions, truth, coding="wsss4luad", prediction_coding="index")
+    print(json.dumps({"n_patches": len(data.training), "val": run.metrics, **report.to_json()}, indent=1))
 
 
 def cut_patches(images: list[Path], out: Path) -> Path:
@@ -72,14 +76,6 @@ def cut_patches(images: list[Path], out: Path) -> Path:
     with table.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([["image", "slide", *CLASSES], *rows])
     return table
-
-
-def wsi_lpd(*words: object) -> str:
-    """Runs one command; what it prints on stderr is shown, what it prints on stdout is returned."""
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "wsi-lpd"), *map(str, words)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return done.stdout
 
 
 def _at_least_a_patch(pixels: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
