@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -15,6 +14,7 @@ import wsi_lpd
 from wsi_lpd.classes import TissueClass
 from wsi_lpd.config import Config
 from wsi_lpd.errors import ModelError
+from wsi_lpd.versions import versions_of
 
 if TYPE_CHECKING:
     from wsi_lpd.models.encoders import Encoder
@@ -170,7 +170,7 @@ class ModelCard(_Part):
             calibration=calibration,
             metrics=dict(metrics),
             data_fingerprint=data_fingerprint,
-            versions=_versions(),
+            versions=versions_of(_PACKAGES),
             config=config,
         )
 
@@ -224,12 +224,3 @@ def _problem(problem: Mapping[str, Any]) -> str:
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{key}: {message}" if key else message
 
-
-def _versions() -> dict[str, str]:
-    found = {"wsi-lpd": wsi_lpd.__version__}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -9,15 +9,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from wsi_lpd import __version__
 from wsi_lpd.config import TileConfig
 from wsi_lpd.errors import SlideError, StoreError
 from wsi_lpd.patches.grid import UPSAMPLING_TOLERANCE, PatchGrid, Read, lay_grid, patches_per_read, plan_reads
@@ -29,6 +27,7 @@ from wsi_lpd.progress import SILENT, Advance, Progress
 from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
 from wsi_lpd.slide.resample import choose_level
 from wsi_lpd.types import Box, Float32Array, Int64Array, UInt8Array
+from wsi_lpd.versions import versions_of
 
 logger = logging.getLogger(__name__)
 
@@ -250,14 +249,6 @@ def _meta(slide: Slide, config: TileConfig, grid: PatchGrid, level: int) -> Stor
         level=level,
         config=config.model_dump(mode="json"),
         tissue_mask=None if mask is None else f"sha256:{hashlib.sha256(mask.read_bytes()).hexdigest()}",
-        versions=_versions(),
+        versions=versions_of(_VERSIONED),
     )
 
-
-def _versions() -> dict[str, str]:
-    """Of this package and of what makes the pixels; OpenSlide itself may come from elsewhere than its wheel."""
-    found = {"wsi-lpd": __version__}
-    for name in _VERSIONED:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
