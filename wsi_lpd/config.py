@@ -169,6 +169,9 @@ class SegmentConfig(Section):
         None, ge=32, description="Side of a window in pixels at the model's mpp; none = what suits the model."
     )
     batch_size: int = Field(32, ge=1, description="Windows per forward pass.")
+    views: Literal[1, 2, 4, 8] = Field(
+        1, description="Flips and quarter turns of a window that are averaged; the time grows with it."
+    )
     gate: Literal["predicted", "none"] = Field(
         "predicted", description="Weigh a class by the probability that it occurs nearby, or do not."
     )

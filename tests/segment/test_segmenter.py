@@ -27,7 +27,7 @@ class ColourPredictor:
         self.constant = constant
         self.n_seen = 0
 
-    def predict(self, windows, *, output_stride):
+    def predict(self, windows, *, output_stride, views=1):
         self.n_seen += len(windows)
         return [self._maps(window.astype(np.float32), output_stride) for window in windows]
 

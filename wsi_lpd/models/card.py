@@ -223,4 +223,3 @@ def _problem(problem: Mapping[str, Any]) -> str:
     key = ".".join(map(str, problem["loc"]))
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{key}: {message}" if key else message
-

@@ -251,4 +251,3 @@ def _meta(slide: Slide, config: TileConfig, grid: PatchGrid, level: int) -> Stor
         tissue_mask=None if mask is None else f"sha256:{hashlib.sha256(mask.read_bytes()).hexdigest()}",
         versions=versions_of(_VERSIONED),
     )
-

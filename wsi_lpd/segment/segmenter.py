@@ -52,7 +52,7 @@ def segment_slide(
     )
     with progress.stage(f"segmenting {slide.name}", n_windows, "windows") as advance:
         bands = ahead(BandReader(slide, grid, wanted))
-        predicted = _predicted(bands, predictor, stride=stride, batch_size=config.batch_size, advance=advance)
+        predicted = _predicted(bands, predictor, config, stride=stride, advance=advance)
         for rows in _stitched(
             predicted, grid, stride=stride, n_classes=len(result.classes), width=result.labels.shape[1]
         ):
@@ -104,17 +104,18 @@ def _windows_with_tissue(grid: WindowGrid, tissue: TissueMask, min_tissue: float
 def _predicted(
     bands: Iterable[tuple[int, list[int], UInt8Array]],
     predictor: Predictor,
+    config: SegmentConfig,
     *,
     stride: int,
-    batch_size: int,
     advance: Advance,
 ) -> Iterator[tuple[int, list[tuple[int, WindowMaps]]]]:
     """What the network says of every row of windows: (top, [(left, maps)])."""
     for top, columns, windows in bands:
         row: list[tuple[int, WindowMaps]] = []
-        for start in range(0, len(columns), batch_size):
-            maps = predictor.predict(windows[start : start + batch_size], output_stride=stride)
-            row += zip(columns[start : start + batch_size], maps, strict=True)
+        for start in range(0, len(columns), config.batch_size):
+            batch = slice(start, start + config.batch_size)
+            maps = predictor.predict(windows[batch], output_stride=stride, views=config.views)
+            row += zip(columns[batch], maps, strict=True)
             advance(len(maps))
         yield top, row
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsi_lpd.config import AugmentConfig
+from wsi_lpd.models.views import turned
 
 # Optical density of haematoxylin, eosin and the residual in R, G, B (Ruifrok and Johnston, 2001).
 _STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
@@ -20,7 +21,7 @@ _GLASS_COLOURFULNESS = 0.08
 def flipped(images: Tensor, generator: torch.Generator) -> Tensor:
     """Each patch of (B, 3, S, S) in one of its eight flips and quarter turns."""
     codes = torch.randint(8, (images.shape[0],), generator=generator).tolist()
-    return torch.stack([_dihedral(image, code) for image, code in zip(images, codes, strict=True)])
+    return torch.stack([turned(image, code) for image, code in zip(images, codes, strict=True)])
 
 
 def recoloured(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
@@ -69,11 +70,6 @@ def glass_share(images: Tensor, size: tuple[int, int]) -> Tensor:
 def _highest(maps: Tensor, side: int) -> Tensor:
     """Sliding maximum over squares, one axis at a time: a square window of 1,024 values is slow on a CPU."""
     return F.max_pool2d(F.max_pool2d(maps, (side, 1), stride=1), (1, side), stride=1)
-
-
-def _dihedral(image: Tensor, code: int) -> Tensor:
-    turned = torch.rot90(image, code % 4, dims=(1, 2))
-    return turned.flip(2) if code >= 4 else turned
 
 
 def _uniform(shape: tuple[int, ...], spread: float, generator: torch.Generator) -> Tensor:
