@@ -42,7 +42,14 @@ class Network(nn.Module):
 
 @pytest.fixture(scope="module")
 def card() -> ModelCard:
-    config = load_config(overrides=["model.scales=[1,2]", "model.fusion_weights=[1,3]", "loss.scale_weights=[1,1]"])
+    config = load_config(
+        overrides=[
+            "model.encoder=pvt_v2_b0",
+            "model.scales=[1,2]",
+            "model.fusion_weights=[1,3]",
+            "loss.scale_weights=[1,1]",
+        ]
+    )
     return ModelCard.describing(
         config,
         encoder=build_encoder("pvt_v2_b0", scales=config.model.scales),
@@ -123,7 +130,7 @@ def test_checkpoint__the_card_is_strict_json(run):
 def test_checkpoint__patches_from_image_files_have_the_configured_size(card):
     described = ModelCard.describing(
         Config(),
-        encoder=build_encoder("pvt_v2_b0", scales=(1, 2, 3)),
+        encoder=build_encoder(Config().model.encoder, scales=(1, 2, 3)),
         classes=CLASSES,
         label_columns=("a", "b", "c"),
         mpp=0.25,

@@ -17,7 +17,8 @@ from wsi_lpd.train.objective import lpd_losses
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return build_network(load_config(None, ["model.prototype_dim=24"]).model, n_classes=3)
+    settings = ["model.encoder=pvt_v2_b0", "model.prototype_dim=24"]
+    return build_network(load_config(None, settings).model, n_classes=3)
 
 
 def test_shapes__of_every_scale(network):

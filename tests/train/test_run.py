@@ -105,7 +105,7 @@ def test_a_finished_run__is_left_alone(undisturbed, labels_csv):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"), [(["train.learning_rate=1e-3"], "another config"), (["train.seed=9"], "another config")]
+    ("change", "told"), [(["train.learning_rate=2e-3"], "another config"), (["train.seed=9"], "another config")]
 )
 def test_the_folder_of_another_run__is_refused(undisturbed, labels_csv, change, told):
     with pytest.raises(TrainingError, match=told):

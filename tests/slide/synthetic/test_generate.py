@@ -238,6 +238,7 @@ def test_find__knows_its_slide_and_no_other(small_slide):
         find_synthetic_slide(small_slide.path, **{**SMALL, "seed": 4})
 
 
+@pytest.mark.slow
 def test_write__memory_does_not_grow_with_height(tmp_path):
     peaks = []
     for height in (1_300, 6_000):
