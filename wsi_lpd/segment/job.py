@@ -136,6 +136,7 @@ class SegmentJob:
             return SegmentSummary(location, str(outputs.overlay), 0, {}, 0, {}, was_finished=True)
         clock = [time.perf_counter()]
         with open_slide(location, mpp=slide_mpp) as slide:
+            logger.debug("%s: %.4g um per pixel", slide.location, slide.mpp)  # one without a scale is refused here
             tissue = find_tissue(slide, self._config.tissue)
             if not tissue.mask.any():
                 logger.warning("%s: no tissue found; the overlay will be empty", slide.location)
