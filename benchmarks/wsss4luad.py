@@ -3,7 +3,8 @@
     python benchmarks/wsss4luad.py --data FOLDER/wsss4luad/3.testing --out runs-wsss4luad [--seed 0] [--set key=value]
 
 The labels of the training patches come from their masks (a class that covers at least 5 % of a patch); the masks of
-the other half are read only to score. Images are split at random by the seed, so no image is on both sides.
+the other half are read only to score. Images are split at random, evenly by the classes they hold, and none is on
+both sides.
 """
 
 from __future__ import annotations
@@ -37,8 +38,7 @@ def main() -> None:
     """Prepares, trains, segments and scores."""
     options = _options()
     images = sorted((options.data / "img").glob("*.png"))
-    order = np.random.default_rng(options.seed).permutation(len(images))
-    halves = [images[i] for i in order[: len(images) // 2]], [images[i] for i in order[len(images) // 2 :]]
+    halves = split_in_halves(images, options.seed)
     labels = cut_patches(halves[0], options.out / "patches")
     settings = (f"tile.mpp={MPP}", f"tile.patch_px={PATCH_PX}", f"train.seed={options.seed}", *SEGMENT, *options.set)
     config = load_config(None, settings)
@@ -53,6 +53,14 @@ def main() -> None:
         shutil.copyfile(image.parent.parent / "mask" / image.name, truth / image.name)
     report = evaluate_files(predictions, truth, coding="wsss4luad", prediction_coding="index")
     print(json.dumps({"n_patches": len(data.training), "val": run.metrics, **report.to_json()}, indent=1))
+
+
+def split_in_halves(images: list[Path], seed: int) -> tuple[list[Path], list[Path]]:
+    """Splits at random, and evenly among images that hold the same classes: normal tissue is in few of them."""
+    shuffled = [images[i] for i in np.random.default_rng(seed).permutation(len(images))]
+    masks = {path: np.asarray(Image.open(path.parent.parent / "mask" / path.name)) for path in images}
+    ordered = sorted(shuffled, key=lambda path: [int((masks[path] == c).any()) for c in range(len(CLASSES))])
+    return ordered[::2], ordered[1::2]
 
 
 def cut_patches(images: list[Path], out: Path) -> Path:
