@@ -41,22 +41,28 @@ def main() -> None:
             other = segment_slide(slide, tissue, predictor, shifted)
             seen = (plain.labels > 0) | (other.labels > 0)
             changed[name] = round(float((plain.labels != other.labels)[seen].mean()), 5)
-    borders = grid.stride_px // stride
-    ratio = {
-        "columns": border_ratio(plain.labels, borders),
-        "rows": border_ratio(plain.labels.T, borders),
-    }
-    print(json.dumps({"window_px": grid.window_px, "stride_px": grid.stride_px, "changed": changed, "border": ratio}))
+    period = grid.stride_px // stride
+    ratios = [border_ratio(plain.labels, period, phase) for phase in range(period)]
+    border = {"at_borders": ratios[0], "elsewhere_from": min(ratios[1:]), "elsewhere_to": max(ratios[1:])}
+    print(json.dumps({"window_px": grid.window_px, "stride_px": grid.stride_px, "changed": changed, "border": border}))
 
 
-def border_ratio(labels: np.ndarray, period: int) -> float:
-    """Share of differing neighbours across columns that are multiples of `period`, over the share elsewhere."""
-    both = (labels[:, 1:] > 0) & (labels[:, :-1] > 0)
-    differs = (labels[:, 1:] != labels[:, :-1]) & both
-    is_border = np.arange(1, labels.shape[1]) % period == 0
-    across = differs[:, is_border].sum() / both[:, is_border].sum()
-    elsewhere = differs[:, ~is_border].sum() / both[:, ~is_border].sum()
-    return round(float(across / elsewhere), 4)
+def border_ratio(labels: np.ndarray, period: int, phase: int) -> float:
+    """How often neighbours differ across every `period`-th line, over how often across the other lines.
+
+    Rows and columns together. Of all phases only 0 is where windows begin and end: how far the others are from 1 tells
+    how much of a ratio is chance, since outlines run along lines for long stretches.
+    """
+    differs, pairs = np.zeros(2), np.zeros(2)
+    for lines in (labels, labels.T):
+        both = (lines[:, 1:] > 0) & (lines[:, :-1] > 0)
+        changes = (lines[:, 1:] != lines[:, :-1]) & both
+        on_line = np.arange(1, lines.shape[1]) % period == phase
+        for i, chosen in enumerate((on_line, ~on_line)):
+            differs[i] += changes[:, chosen].sum()
+            pairs[i] += both[:, chosen].sum()
+    share = differs / pairs
+    return round(float(share[0] / share[1]), 4)
 
 
 if __name__ == "__main__":
