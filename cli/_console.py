@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from wsi_lpd.errors import WsiLpdError
+from wsi_lpd.errors import PeerError, WsiLpdError
 from wsi_lpd.progress import Advance, Progress
 
 EXIT_FAILED = 1
@@ -34,11 +34,18 @@ def set_up_logging(*, verbose: bool) -> None:
     logging.getLogger("wsi_lpd").setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
+def log_errors_only() -> None:
+    """For all processes of one training but the first, which warns for all."""
+    logging.getLogger("wsi_lpd").setLevel(logging.ERROR)
+
+
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Turns our errors into one message and exit status 1, and Ctrl-C into 130; a bug keeps its traceback."""
     try:
         yield
+    except PeerError as err:
+        raise typer.Exit(EXIT_FAILED) from err
     except WsiLpdError as err:
         say(f"error: {err}")
         raise typer.Exit(EXIT_FAILED) from err

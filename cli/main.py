@@ -12,6 +12,7 @@ from ._console import set_up_logging
 from .demo import demo
 from .evaluate import evaluate
 from .info import info
+from .prototypes import prototypes
 from .segment import segment
 from .synth import synth
 from .tile import tile
@@ -45,6 +46,7 @@ def _root(
 app.command("demo")(demo)
 app.command("evaluate")(evaluate)
 app.command("info")(info)
+app.command("prototypes")(prototypes)
 app.command("segment")(segment)
 app.command("synth")(synth)
 app.command("tile")(tile)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ._console import BarProgress, print_json, say, user_errors
+from ._console import BarProgress, log_errors_only, print_json, say, user_errors
 from ._options import ConfigOption, JsonOption, SetOption, class_names
 
 
@@ -42,25 +43,36 @@ def train(
 ) -> None:
     """Train a model from image-level patch labels."""
     names = class_names(classes)
+    if os.environ.get("WORLD_SIZE", "1") != "1":  # torch else tells every process's user about its inner life
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     with user_errors():
         from wsi_lpd.config import load_config
         from wsi_lpd.patches.labels import class_balance
+        from wsi_lpd.train.processes import joined
         from wsi_lpd.train.run import load_training_data
         from wsi_lpd.train.run import train as train_run
 
-        resolved = load_config(config, settings if settings is not None else ())
-        data = load_training_data(labels, val if val is not None else (), resolved, classes=names)
-        for line in class_balance(data.training):
-            say(line)
-        if resolved.model.weights == "none":
-            say(
-                f"{resolved.model.encoder} starts from random weights; for published ones: --set model.weights=timm "
-                "(downloads them), or a local file"
-            )
-        run = train_run(data, resolved, out=out, resume=resume, device=device, progress=BarProgress())
-        if run.was_finished:
-            say(f"{run.path}: was finished already; another --out or --no-resume trains again")
-        else:
-            say(f"{run.path}: {', '.join(f'{name} {value:.3f}' for name, value in run.metrics.items())}")
-        if as_json:
-            print_json({"run": str(run.path), "was_finished": run.was_finished, "metrics": run.metrics})
+        with joined(device) as processes:
+            if not processes.is_first:
+                log_errors_only()
+            tell = say if processes.is_first else _nobody
+            resolved = load_config(config, settings if settings is not None else ())
+            data = load_training_data(labels, val if val is not None else (), resolved, classes=names)
+            for line in class_balance(data.training):
+                tell(line)
+            if resolved.model.weights == "none":
+                tell(
+                    f"{resolved.model.encoder} starts from random weights; for published ones: "
+                    "--set model.weights=timm (downloads them), or a local file"
+                )
+            run = train_run(data, resolved, out=out, resume=resume, device=device, progress=BarProgress())
+            if run.was_finished:
+                tell(f"{run.path}: was finished already; another --out or --no-resume trains again")
+            else:
+                tell(f"{run.path}: {', '.join(f'{name} {value:.3f}' for name, value in run.metrics.items())}")
+            if as_json and processes.is_first:
+                print_json({"run": str(run.path), "was_finished": run.was_finished, "metrics": run.metrics})
+
+
+def _nobody(text: str) -> None:
+    """What the other processes of one training tell: the first speaks for all."""

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wsi_lpd.errors import ConfigError
+from wsi_lpd.presets import PRESETS, MethodName
 
 
 class Section(BaseModel):
@@ -70,8 +71,10 @@ class ModelConfig(Section):
     weights: str = Field(
         "none", description="`none` (random), `timm` (the published ones), a local file, or `hf-hub:owner/name`."
     )
-    last_stride: Literal[16, 32] = Field(
-        16, description="Stride of the last stage, where the architecture allows a choice; 16 halves its down-sampling."
+    last_stride: Literal[8, 16, 32] = Field(
+        16,
+        description="Coarsest stride, where the architecture allows a choice: 16 takes the last stage's down-sampling "
+        "away, 8 that of the last two.",
     )
     scales: tuple[int, ...] = Field(
         (1, 2, 3),
@@ -80,6 +83,17 @@ class ModelConfig(Section):
     )
     fusion_weights: tuple[float, ...] = Field(
         (0.3, 0.3, 0.4), description="Weight of each scale in the fused map; they are divided by their sum."
+    )
+    prototypes: Literal["learnable", "bank"] = Field(
+        "learnable", description="`bank`: k-means centres of patch features, fixed before training (PBIP)."
+    )
+    merge: Literal["softmax", "published"] = Field(
+        "softmax",
+        description="How the maps of a class's prototypes become one: a soft maximum, or the published mean in "
+        "training and weighted maximum in test.",
+    )
+    scores: Literal["absolute", "relative"] = Field(
+        "absolute", description="`relative`: every map stretched to [0, 1] within its window, as published."
     )
     prototypes_per_class: int = Field(5, ge=1, description="K, prototypes per class.")
     prototype_dim: int = Field(256, ge=8, description="Length of a prototype before it is projected to a scale.")
@@ -106,14 +120,47 @@ class LossConfig(Section):
     exclusion_weight: float = Field(0.5, ge=0, description="Weight of keeping absent classes out of every position.")
     background_weight: float = Field(1.0, ge=0, description="Weight of telling glass from tissue.")
     diversity_weight: float = Field(0.2, ge=0, description="Weight of the diversity term after its ramp; 0 = off.")
+    diversity_form: Literal["jeffreys", "correlation"] = Field(
+        "jeffreys", description="What makes two prototypes alike: overlap of their activations, or correlation."
+    )
     diversity_temperature: float = Field(0.1, gt=0, description="Temperature of its one softmax over positions.")
     usage_weight: float = Field(0.1, ge=0, description="Weight of the guard against unused prototypes.")
     similarity_weight: float = Field(0.1, ge=0, description="Weight of the similarity refiner; 0 = off.")
+    refiner: Literal["own", "frozen"] = Field(
+        "own",
+        description="Features the refiner pools: those in training, or those of the encoder as training found it "
+        "(model.weights).",
+    )
     similarity_temperature: float = Field(0.1, gt=0, description="Temperature of its contrast.")
     pseudo_confidence: float = Field(0.5, gt=0, lt=1, description="Least probability of a pseudo-mask pixel.")
     pseudo_margin: float = Field(0.1, ge=0, lt=1, description="Least lead over the runner-up of a pseudo-mask pixel.")
+    pseudo_weight: float = Field(1.0, ge=0, description="Weight of learning from the pseudo mask.")
+    spread: bool = Field(True, description="After the warm-up, move prototypes to k-means centres of their class.")
+    revive_below: float = Field(
+        0.01, ge=0, lt=1, description="Prototypes that take less of their class are moved, once an epoch; 0 = never."
+    )
     start: float = Field(0.2, ge=0, le=1, description="Share of training after which the mask-based terms begin.")
     ramp: float = Field(0.2, ge=0, le=1, description="Share of training over which they grow to full weight.")
+
+
+class ReferenceConfig(Section):
+    """Defects of the published LPD code, for method lpd-reference alone; two more are model.merge and model.scores."""
+
+    double_softmax: bool = Field(True, description="L3: diversity takes a softmax of a softmax over positions.")
+    no_temperature: bool = Field(True, description="L3: its softmax has temperature 1 on cosines.")
+    class_offset: bool = Field(True, description="L2: its regions are one class off.")
+    raw_prototypes: bool = Field(
+        True, description="L5, L6: diversity and refiner compare prototypes in a space that nothing aligns them to."
+    )
+    raw_background_score: bool = Field(
+        True, description="L7: a background of 0.2 is compared with raw logits, not with maps in [0, 1]."
+    )
+    ungated_mask: bool = Field(True, description="L8: regions may be of classes that the label excludes.")
+    image_threshold: bool = Field(True, description="L9: the refiner has one threshold for all maps of an image.")
+    raw_crops: bool = Field(True, description="L11: the refiner's crops are multiplied by raw logits.")
+    sibling_negatives: bool = Field(True, description="L12: prototypes of the same class are negatives.")
+    decay_everything: bool = Field(True, description="Weight decay on norms, biases, scales and prototypes as well.")
+    oracle_gate: bool = Field(True, description="L16: validation masks are gated by labels read off the masks.")
 
 
 class AugmentConfig(Section):
@@ -136,7 +183,7 @@ class TrainConfig(Section):
     max_steps: int | None = Field(
         None, ge=1, description="Stop after this many optimiser steps, whatever `epochs` says."
     )
-    batch_size: int = Field(32, ge=1, description="Patches per forward pass.")
+    batch_size: int = Field(32, ge=1, description="Patches per forward pass of one process.")
     accumulate: int = Field(1, ge=1, description="Forward passes per optimiser step.")
     learning_rate: float = Field(1e-3, gt=0, description="Highest learning rate.")
     prototype_learning_rate: float = Field(5e-3, gt=0, description="Highest learning rate of the prototypes.")
@@ -155,10 +202,24 @@ class TrainConfig(Section):
         lt=1,
         description="Without --val: this share of the slides (or patches of a single slide) is held out.",
     )
+    channels_last: bool = Field(
+        False, description="Weights laid out as (H, W, C): convolutions in bf16 or fp16 on a GPU are faster so."
+    )
+    compile: bool = Field(False, description="Compile the network (torch.compile): slow first steps, then faster ones.")
+    deterministic: bool = Field(
+        False, description="Only operations that give the same bits every time; slower on a GPU, no change on a CPU."
+    )
     workers: int = Field(2, ge=0, description="Processes that read patches; 0 reads in the main one.")
+    worker_start: Literal["auto", "fork", "spawn", "forkserver"] = Field(
+        "auto", description="How they are started; `auto` is what Python does on this system."
+    )
     seed: int = Field(0, ge=0, description="Seed of weights, order, augmentation and split.")
     checkpoint_every: int = Field(100, ge=1, description="Optimiser steps between resumable checkpoints.")
     log_every: int = Field(20, ge=1, description="Optimiser steps between lines of metrics.csv.")
+    profile: int = Field(
+        0, ge=0, description="Record what this many steps spend their time on into trace.json and profile.txt."
+    )
+    report: bool = Field(True, description="Draw what the prototypes have learnt into the run folder at the end.")
 
 
 class SegmentConfig(Section):
@@ -174,6 +235,10 @@ class SegmentConfig(Section):
     )
     gate: Literal["predicted", "none"] = Field(
         "predicted", description="Weigh a class by the probability that it occurs nearby, or do not."
+    )
+    refine: Literal["none", "pamr", "guided"] = Field(
+        "none",
+        description="Move outlines to the edges of the picture: pixel-adaptive mask refinement or a guided filter.",
     )
     min_tissue: float = Field(0.0, ge=0, lt=1, description="Windows with no more tissue than this are not looked at.")
     allow_upsampling: bool = Field(False, description="Take a slide that is coarser than the model by enlarging it.")
@@ -194,13 +259,30 @@ class Config(Section):
     """The whole configuration of one project."""
 
     name: str = Field("lpd", pattern=r"^[A-Za-z0-9._-]+$", description="Name of the run.")
-    method: Literal["lpd"] = Field("lpd", description="The learning method.")
+    method: MethodName = Field(
+        "lpd", description="The learning method; some have defaults of their own (wsi_lpd/presets.py)."
+    )
     tile: TileConfig = TileConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
+    reference: ReferenceConfig = ReferenceConfig()
     augment: AugmentConfig = AugmentConfig()
     train: TrainConfig = TrainConfig()
     segment: SegmentConfig = SegmentConfig()
+
+    @model_validator(mode="after")
+    def _what_the_method_needs(self) -> Config:
+        if self.method == "cam" and self.model.prototypes_per_class != 1:
+            raise ValueError(
+                f"method cam has one prototype per class, model.prototypes_per_class is "
+                f"{self.model.prototypes_per_class}; leave it out, or choose method lpd"
+            )
+        if (self.model.prototypes == "bank") != (self.method == "pbip"):
+            raise ValueError(
+                f"model.prototypes is {self.model.prototypes} with method {self.method}; a bank is for pbip, and pbip "
+                "needs one; leave model.prototypes out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_loss_weight_per_scale(self) -> Config:
@@ -215,6 +297,8 @@ class Config(Section):
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Reads a YAML file (or starts from the defaults) and applies `key=value` overrides in order.
 
+    What neither states is the preset of the method (`wsi_lpd.presets`), and then the default.
+
     Args:
         path: A YAML file with any part of the schema; a missing key keeps its default.
         overrides: Such as `train.epochs=3` or `model.scales=[2, 3]`; the value is read as YAML.
@@ -225,6 +309,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     tree: dict[str, Any] = {} if path is None else _read_yaml(path)
     for override in overrides:
         _apply(tree, override)
+    tree = _merged(_preset(tree.get("method")), tree)
     return validated(tree, source="configuration" if path is None else str(path))
 
 
@@ -253,6 +338,25 @@ def updated(config: Config, changes: Mapping[str, Any]) -> Config:
 def dump_config(config: Config) -> str:
     """The whole configuration as YAML, every default written out; `load_config` reads it back."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _preset(method: Any) -> dict[str, Any]:
+    """The method's preset as a tree; nothing for a method that validation will refuse."""
+    tree: dict[str, Any] = {}
+    for name, settings in PRESETS.items():
+        if name == method:
+            for key, value in settings.items():
+                _put(tree, key, value)
+    return tree
+
+
+def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `over`, section by section."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+    return merged
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -35,3 +35,7 @@ class OverlayError(WsiLpdError):
 
 class TrainingError(WsiLpdError):
     """Training cannot start or go on."""
+
+
+class PeerError(TrainingError):
+    """Another process of the same training failed, and has told why; this one has nothing to add."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from wsi_lpd.evaluate.evaluation import evaluate_maps
+from wsi_lpd.evaluate.protocols import GATES, PROTOCOLS
 from wsi_lpd.evaluate.read import CODINGS
-from wsi_lpd_cli.evaluate import CodingChoice
+from wsi_lpd.segment.refine import RefinementName
+from wsi_lpd_cli.evaluate import CodingChoice, GateChoice, ProtocolChoice, RefinementChoice
 from wsi_lpd_cli.main import app
 
 TRUTH = np.array([[1, 1, 2, 0, 0], [1, 2, 2, 0, 2], [0, 0, 0, 0, 2]], dtype=np.uint8)
@@ -59,11 +62,46 @@ def test_evaluate__failures_are_one_line_and_status_one(files, tmp_path):
 
 
 def test_evaluate__unknown_words_are_usage_errors(files):
-    assert run(*files, "--protocol", "C").exit_code == 2
+    assert run(*files, "--protocol", "E").exit_code == 2
     assert run(*files, "--coding", "x").exit_code == 2
     assert run(*files, "--classes", "A,,B").exit_code == 2
     assert run(files[0]).exit_code == 2
 
 
-def test_evaluate__offers_every_coding():
+def test_evaluate__every_protocol_names_its_rule_gate_and_refinement(files):
+    result = run(*files, "--classes", "Tumor,Stroma", "--protocol", "all", "--json")
+    summary = json.loads(result.stdout)
+    assert list(summary["protocols"]) == ["A", "B", "C", "D"]
+    for name, values in summary["protocols"].items():
+        expected = evaluate_maps(PREDICTION, TRUTH, ("Tumor", "Stroma"), protocol=name)
+        assert values["miou"] == expected.miou
+        assert values["pixel_rule"]["predicted_background"] == ("not allowed" if name == "C" else "allowed")
+        assert values["gate"] == values["refinement"] == "as in the files"
+        assert values["intervals"] is None
+        assert values["boundary"]["trimap_miou"]["3"] == pytest.approx(expected.boundary.trimap[3])
+    assert "allows no predicted background" in summary["protocols"]["C"]["notes"][0]
+    text = run(*files, "--classes", "Tumor,Stroma", "--protocol", "C").stdout
+    assert "note: C allows no predicted background" in text
+    assert "published with PBIP: the ORACLE gate" in text
+    assert "no interval: all images are of one group" in text
+
+
+def test_evaluate__the_width_of_the_boundary_is_chosen_and_named(files):
+    wide = run(*files, "--classes", "Tumor,Stroma", "--boundary-px", "2", "--json")
+    assert json.loads(wide.stdout)["protocols"]["A"]["boundary"]["width_px"] == [2, 2]
+    assert "b. IoU is Boundary IoU, 1 px deep" in run(*files, "--classes", "Tumor,Stroma").stdout
+
+
+def test_evaluate__out_leaves_tables_and_a_picture(files, tmp_path):
+    result = run(*files, "--classes", "Tumor,Stroma", "--out", str(tmp_path / "o"), "--json")
+    assert json.loads((tmp_path / "o" / "metrics.json").read_text()) == json.loads(result.stdout)
+    assert {p.name for p in (tmp_path / "o").iterdir()} == {
+        "metrics.json", "per_image.csv", "confusion.csv", "confusion.png",
+    }  # fmt: skip
+
+
+def test_evaluate__offers_every_name_that_the_library_has():
     assert {choice.value for choice in CodingChoice} == set(CODINGS)
+    assert {choice.value for choice in ProtocolChoice} == {*PROTOCOLS, "both", "all"}
+    assert {choice.value for choice in GateChoice} == {*GATES, "all"}
+    assert {choice.value for choice in RefinementChoice} == set(get_args(RefinementName))

@@ -11,9 +11,10 @@ from scipy import ndimage
 
 from wsi_lpd.classes import QUPATH_CLASSES
 from wsi_lpd.errors import LabelError, OverlayError
-from wsi_lpd.evaluate.evaluation import Report, evaluate_files, evaluate_maps
+from wsi_lpd.evaluate.evaluation import evaluate_files, evaluate_maps
 from wsi_lpd.evaluate.metrics import confusion
 from wsi_lpd.evaluate.read import CODINGS
+from wsi_lpd.evaluate.report import Report
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.geojson import place_metadata, region_features, write_overlay
 from wsi_lpd.overlay.mask import write_mask

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from wsi_lpd.evaluate.evaluation import evaluate_maps
 from wsi_lpd.evaluate.metrics import confusion
 from wsi_lpd.evaluate.protocols import PROTOCOLS, score
+from wsi_lpd.evaluate.report import ImageCounts, Report, tally
 
 TRUTH = np.array(
     [
@@ -67,7 +68,49 @@ def test_evaluate_maps__protocol_b_counts_classes_on_true_background_as_wrong():
     assert (stroma.iou, stroma.dice, stroma.predicted_px) == (3 / 7, 6 / 10, 5)
     assert scores.miou == pytest.approx(3 / 7)
     assert scores.pixel_accuracy == 9 / 15
-    assert scores.to_json()["protocol_meaning"] == PROTOCOLS["B"]
+    assert scores.to_json()["protocol_meaning"] == PROTOCOLS["B"].meaning
+
+
+# 4 x 5, nothing symmetric: the free prediction may be background, the other is the likeliest class everywhere.
+TRUTH_OBLONG = np.array([[1, 1, 2, 2, 0], [1, 1, 2, 2, 0], [1, 255, 2, 0, 0], [1, 1, 1, 0, 0]], dtype=np.uint8)
+FREE = np.array([[1, 1, 2, 0, 0], [1, 2, 2, 2, 0], [1, 1, 1, 2, 0], [0, 1, 1, 0, 0]], dtype=np.uint8)
+TISSUE_ONLY = np.array([[1, 1, 2, 2, 1], [1, 2, 2, 2, 2], [1, 1, 1, 2, 2], [1, 1, 1, 1, 1]], dtype=np.uint8)
+
+
+def oblong_report(tissue_only=TISSUE_ONLY):
+    forced = None if tissue_only is None else tally(TRUTH_OBLONG, tissue_only, 2)
+    image = ImageCounts("i", "g", tally(TRUTH_OBLONG, FREE, 2), forced)
+    return Report(CLASSES, (image,), "", (), gate=None if tissue_only is None else "predicted")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "tumor", "stroma"),
+    [
+        ("A", 6 / 9, 3 / 6),  # hits 6 of 8 true, 7 told; 3 of 5, 4 told
+        ("B", 6 / 9, 3 / 7),  # and (2, 3), true background, is told to be Stroma
+        ("C", 7 / 12, 4 / 9),  # all six true background pixels are false positives, three of each
+        ("D", 6 / 9, 3 / 7),
+    ],
+)
+def test_scores__by_hand_under_every_protocol(protocol, tumor, stroma):
+    scores = oblong_report().scores(protocol)
+    assert scores.iou == {"Tumor": pytest.approx(tumor), "Stroma": pytest.approx(stroma)}
+    assert scores.miou == pytest.approx((tumor + stroma) / 2)
+    rule = scores.to_json()["pixel_rule"]
+    assert rule["true_background"] == ("left out" if protocol == "A" else "counted")
+    assert rule["predicted_background"] == ("not allowed" if protocol == "C" else "allowed")
+
+
+def test_scores__of_files_take_predicted_background_as_it_is_and_say_so():
+    report = oblong_report(tissue_only=None)
+    assert report.scores("C").iou == report.scores("B").iou
+    assert report.notes("B") == ()
+    assert report.notes("C")[0].startswith("C allows no predicted background; the files hold 7 such pixels")
+    assert oblong_report().notes("C") == ()
+    summary = report.to_json(("C",))["protocols"]["C"]
+    assert summary["notes"] == list(report.notes("C"))
+    assert summary["gate"] == summary["refinement"] == "as in the files"
+    assert "ORACLE" in summary["published_with"]
 
 
 def test_score__the_weights_of_fwiou_are_the_true_pixels_of_the_classes():

@@ -78,6 +78,24 @@ def test_last_stride__takes_the_same_weights_and_changes_the_last_stage_only(nam
     assert F.cosine_similarity(by_16[-1][..., ::2, ::2], by_32[-1], dim=1).mean() > 0.5
 
 
+@pytest.mark.parametrize(
+    ("name", "last_stride", "reductions"),
+    [
+        ("pvt_v2_b0", 8, (4, 8, 8, 8)),
+        ("mit_b1", 8, (4, 8, 8, 8)),
+        ("mit_b1", 16, (4, 8, 16, 16)),
+        ("resnet18", 8, (4, 8, 8, 8)),
+        ("regnety_002", 8, (4, 8, 8, 8)),
+    ],
+)
+def test_last_stride__takes_the_down_sampling_of_all_coarser_stages_away(name, last_stride, reductions):
+    scales = (0, 1, 2, 3) if name in ("pvt_v2_b0", "mit_b1") else (1, 2, 3, 4)
+    encoder = build_encoder(name, last_stride=last_stride, scales=scales)
+    assert encoder.reductions == reductions
+    sizes = [tuple(m.shape[-2:]) for m in encoder(torch.rand(1, 3, 64, 96))]
+    assert sizes == [(64 // r, 96 // r) for r in reductions]
+
+
 @pytest.mark.parametrize("name", ["pvt_v2_b0", "resnet18", "convnext_atto"])
 def test_encoder__no_parameter_is_left_without_a_gradient(name):
     # Parts behind the last stage asked for would be dead weight, and stop data-parallel training.

@@ -275,11 +275,6 @@ def test_labels__nothing_there(tmp_path, make_store):
         read_labels([tmp_path / "a.zarr"])
 
 
-def test_labels__a_class_without_positives_is_warned_of(make_folder, caplog):
-    read_labels([make_folder("bcss", "", rows=[(1, 0, 1, 0), (1, 1, 0, 0)])])
-    assert "class NEC has no positive patch" in caplog.text
-
-
 def test_labels__images_of_mixed_sizes_are_scaled_with_a_warning(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     write_image(tmp_path / "w/1-2-3-[1, 0, 0].png", size=(174, 248))

@@ -24,11 +24,14 @@ class ColourPredictor:
         classes = tuple(CardClass(name=n, color=c) for n, c in (("Tumor", (200, 0, 0)), ("Stroma", (150, 200, 150))))
         self.card = SimpleNamespace(mpp=mpp, patch_px=patch_px, classes=classes)
         self.window_px = patch_px
+        self.cell_px = 16
         self.constant = constant
         self.n_seen = 0
+        self.refinements = set()
 
-    def predict(self, windows, *, output_stride, views=1):
+    def predict(self, windows, *, output_stride, views=1, refinement="none"):
         self.n_seen += len(windows)
+        self.refinements.add(refinement)
         return [self._maps(window.astype(np.float32), output_stride) for window in windows]
 
     def _maps(self, window, stride):
@@ -110,13 +113,21 @@ def test_only_windows_with_tissue__are_looked_at(write_slide):
         predictor = ColourPredictor()
         result = segment_slide(slide, TissueMask(mask, 10.0, 10.0), predictor, SegmentConfig(overlap=0.5))
     inside = result.labels > 0
-    assert predictor.n_seen == result.n_windows < 40
+    assert predictor.n_seen == result.n_windows < 60
     assert inside.any()
     rows, columns = np.nonzero(inside)
     assert rows.min() * result.downsample >= 200 - result.downsample
     assert (rows.max() + 1) * result.downsample <= 300 + result.downsample
     assert columns.min() * result.downsample >= 700 - result.downsample
     assert (result.probabilities[0][~inside] == 255).all()
+
+
+@pytest.mark.parametrize("refine", ["none", "guided"])
+def test_the_refinement__is_the_one_that_was_asked_for(write_slide, refine):
+    with open_slide(write_slide(landmarks())) as slide:
+        predictor = ColourPredictor()
+        segment_slide(slide, everywhere(slide), predictor, SegmentConfig(refine=refine))
+    assert predictor.refinements == {refine}
 
 
 def test_a_slide_without_tissue__gives_an_empty_map_and_no_call(write_slide):

@@ -1,6 +1,7 @@
 """Laws of the window grid."""
 
 import itertools
+import math
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,8 +37,17 @@ def test_level0_boxes__of_neighbours_share_their_edge(grid, x, y, width, height)
     assert left.y + left.height == below.y
 
 
-def test_stride__is_a_multiple_of_the_encoders_grid_and_never_zero():
-    assert stride_for(224, 0.5) == 112
-    assert stride_for(128, 0.0) == 128
-    assert stride_for(64, 0.95) == 16
-    assert stride_for(200, 0.5) % 16 == 0
+@given(st.sampled_from([64, 96, 128, 200, 448]), st.floats(0, 0.95), st.sampled_from([7, 8, 14, 16, 32]))
+def test_stride__is_an_odd_number_of_half_cells_and_no_wider_than_asked(window_px, overlap, cell_px):
+    stride_px = stride_for(window_px, overlap, cell_px=cell_px)
+    n_half_cells = round(stride_px / (cell_px / 2) - 1e-9)  # a cell of 7 has no whole half
+    assert n_half_cells % 2 == 1
+    assert abs(stride_px - n_half_cells * cell_px / 2) <= 0.5
+    assert stride_px <= max(window_px * (1 - overlap) + 0.5, math.ceil(cell_px / 2))
+
+
+def test_stride__at_the_default_overlap():
+    assert stride_for(128, 0.5, cell_px=16) == 56
+    assert stride_for(448, 0.5, cell_px=16) == 216
+    assert stride_for(128, 0.0, cell_px=16) == 120
+    assert stride_for(64, 0.95, cell_px=16) == 8

@@ -3,16 +3,19 @@
 import torch
 
 from wsi_lpd.config import AugmentConfig
-from wsi_lpd.train.augment import flipped, glass_share, recoloured
+from wsi_lpd.methods.glass import glass_share
+from wsi_lpd.train.augment import Draws, flipped, recoloured
+from wsi_lpd.train.processes import Processes
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+def draws(seed=0, processes=None):
+    generator = torch.Generator().manual_seed(seed)
+    return Draws(generator) if processes is None else Draws(generator, processes)
 
 
 def test_flips__give_all_eight_views_and_lose_no_pixel():
     image = torch.arange(3 * 5 * 5, dtype=torch.float32).reshape(1, 3, 5, 5)
-    views = flipped(image.expand(200, -1, -1, -1), generator())
+    views = flipped(image.expand(200, -1, -1, -1), draws())
     assert len({tuple(view.flatten().tolist()) for view in views}) == 8
     assert all(
         torch.equal(view.flatten(1).sort(dim=1).values, image[0].flatten(1).sort(dim=1).values) for view in views
@@ -22,7 +25,7 @@ def test_flips__give_all_eight_views_and_lose_no_pixel():
 def test_the_same_generator__gives_the_same_images():
     images = torch.rand(4, 3, 9, 9)
     config = AugmentConfig(blur=0.5)
-    a, b, c = (recoloured(images, config, generator(seed)) for seed in (1, 1, 2))
+    a, b, c = (recoloured(images, config, draws(seed)) for seed in (1, 1, 2))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
 
@@ -30,12 +33,12 @@ def test_the_same_generator__gives_the_same_images():
 def test_all_off__changes_nothing():
     images = torch.rand(4, 3, 9, 9)
     off = AugmentConfig(flips=False, stain=0, brightness=0, contrast=0, blur=0)
-    assert torch.equal(recoloured(images, off, generator()), images)
+    assert torch.equal(recoloured(images, off, draws()), images)
 
 
 def test_colours__stay_in_range_and_each_patch_changes_on_its_own():
     images = torch.rand(1, 3, 12, 10).expand(6, -1, -1, -1).clone()
-    changed = recoloured(images, AugmentConfig(stain=0.5, brightness=0.5, contrast=0.5), generator())
+    changed = recoloured(images, AugmentConfig(stain=0.5, brightness=0.5, contrast=0.5), draws())
     assert 0 <= float(changed.min()) <= float(changed.max()) <= 1
     assert all(not torch.equal(changed[0], other) for other in changed[1:])
 
@@ -44,7 +47,7 @@ def test_stain_jitter__leaves_glass_white_and_moves_tissue():
     images = torch.ones(1, 3, 8, 6)
     images[:, :, :, 3:] = torch.tensor([0.6, 0.3, 0.6])[None, :, None, None]
     config = AugmentConfig(stain=0.4, brightness=0, contrast=0)
-    changed = recoloured(images, config, generator())
+    changed = recoloured(images, config, draws())
     assert (changed[..., :3] > 0.97).all()
     assert (changed[..., 3:] - images[..., 3:]).abs().max() > 0.03
 
@@ -60,3 +63,18 @@ def test_glass__is_wide_bright_and_colourless():
     assert (share[0, :, 8:] == 1).all()
     assert (share[0, :, :7] == 0).all()
     assert (share[1:] == 0).all()
+
+
+def test_three_processes__change_their_patches_as_one_does_with_all_of_them():
+    images = torch.rand(12, 3, 9, 9)
+    config = AugmentConfig(blur=0.5)
+
+    def changed(part, processes=None):
+        here = draws(3, processes)
+        turned = flipped(part, here)
+        return here.one(), recoloured(turned, config, here)
+
+    whole = changed(images)
+    shares = [changed(images[4 * rank :][:4], Processes(rank, 3)) for rank in range(3)]
+    assert {drawn for drawn, _ in shares} == {whole[0]}
+    assert torch.equal(torch.cat([share for _, share in shares]), whole[1])

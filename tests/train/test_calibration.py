@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from wsi_lpd.evaluate.calibration_error import expected_calibration_error
 from wsi_lpd.train.calibration import fit_calibration
 
 
@@ -25,3 +26,37 @@ def test_calibration__of_one_sided_or_missing_labels_stays_finite_and_positive()
     assert all(abs(o) < 100 for o in offset)
     assert temperature[2] == pytest.approx(1)
     assert offset[2] == pytest.approx(0)
+
+
+def drawn(count, *, temperature, offset, seed):
+    """Image logits, and labels that occur as often as `sigmoid((y - offset) / temperature)` says, (count, 2) each."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(count, 2, generator=generator) - torch.tensor([0.5, 2.0])
+    chance = torch.sigmoid((logits - torch.tensor(offset)) / torch.tensor(temperature))
+    return logits, (torch.rand(count, 2, generator=generator) < chance).long()
+
+
+def error_after(calibration, logits, labels):
+    temperature, offset = map(torch.tensor, calibration)
+    return expected_calibration_error(torch.sigmoid((logits - offset) / temperature).numpy(), labels.numpy())
+
+
+def test_calibrated_probabilities__come_true_on_patches_that_were_not_fitted():
+    made = {"temperature": (2.5, 1.6), "offset": (1.5, -0.8)}
+    unseen = drawn(4000, **made, seed=1)
+    assert error_after(((1.0, 1.0), (0.0, 0.0)), *unseen) > 0.1
+    assert error_after(fit_calibration(*drawn(400, **made, seed=0)), *unseen) < 0.03
+
+
+def test_calibration__of_a_few_patches_does_not_spoil_what_was_right():
+    made = {"temperature": (1.0, 1.0), "offset": (0.0, 0.0)}
+    unseen = drawn(4000, **made, seed=1)
+    errors = [error_after(fit_calibration(*drawn(12, **made, seed=seed)), *unseen) for seed in range(2, 32)]
+    assert sum(errors) / len(errors) < 0.04
+
+
+def test_the_prior__counts_as_a_number_of_labels_and_not_as_a_share_of_them():
+    logits, labels = drawn(60, temperature=(2.0, 3.0), offset=(2.0, -2.0), seed=0)
+    few, many = (torch.tensor(fit_calibration(logits.repeat(n, 1), labels.repeat(n, 1))) for n in (1, 50))
+    assert (few[0].log() < 0.95 * many[0].log()).all(), "few labels stay nearer to temperature 1"
+    assert (few[1].abs() < 0.95 * many[1].abs()).all(), "and to offset 0"

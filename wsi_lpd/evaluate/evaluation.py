@@ -4,53 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from wsi_lpd.errors import LabelError
 from wsi_lpd.evaluate.align import Grid, align_classes, on_one_grid
-from wsi_lpd.evaluate.metrics import confusion
-from wsi_lpd.evaluate.protocols import ProtocolName, Scores, score
-from wsi_lpd.evaluate.read import CODINGS, Coding, MapSource, mask_files, read_source
-from wsi_lpd.types import Int64Array, UInt8Array
+from wsi_lpd.evaluate.groups import grouping
+from wsi_lpd.evaluate.protocols import ProtocolName, Scores
+from wsi_lpd.evaluate.read import Coding, MapSource, Source, coding_named, mask_files, read_source
+from wsi_lpd.evaluate.report import ImageCounts, Report, Tally, tally
+from wsi_lpd.types import UInt8Array
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Report:
-    """Pixel counts of a comparison, from which each protocol makes its scores.
-
-    Attributes:
-        classes: The scored classes.
-        counts: (C + 1, C + 1), rows truth, columns prediction, background first.
-        n_images: Pairs of images that were counted together.
-        grid: On which grid pixels were compared, in words.
-        warnings: What a reader of the scores should know.
-    """
-
-    classes: tuple[str, ...]
-    counts: Int64Array
-    n_images: int
-    grid: str
-    warnings: tuple[str, ...]
-
-    def scores(self, protocol: ProtocolName) -> Scores:
-        """The scores under one protocol."""
-        return score(self.counts, self.classes, protocol)
-
-    def to_json(self, protocols: Sequence[ProtocolName] = ("A", "B")) -> dict[str, Any]:
-        """Plain values for `--json`."""
-        return {
-            "classes": list(self.classes),
-            "n_images": self.n_images,
-            "grid": self.grid,
-            "protocols": {name: self.scores(name).to_json() for name in protocols},
-            "warnings": list(self.warnings),
-        }
 
 
 def evaluate_maps(
@@ -64,7 +28,8 @@ def evaluate_maps(
         classes: Names of the classes, C of them.
         protocol: A key of `PROTOCOLS`.
     """
-    return score(confusion(truth, prediction, len(classes)), classes, protocol)
+    image = ImageCounts("", "", tally(truth, prediction, len(classes)))
+    return Report(tuple(classes), (image,), "", ()).scores(protocol)
 
 
 def evaluate_files(
@@ -75,6 +40,8 @@ def evaluate_files(
     coding: str = "index",
     prediction_coding: str | None = None,
     truth_downsample: float | None = None,
+    group_by: str = "source",
+    boundary_px: int | None = None,
 ) -> Report:
     """Compares an overlay or mask with a true overlay or mask, or a folder of masks with a folder of masks.
 
@@ -85,13 +52,15 @@ def evaluate_files(
         coding: What the values of plain masks mean, a key of `CODINGS`.
         prediction_coding: The same for the prediction's masks, where they differ.
         truth_downsample: Level-0 pixels per pixel of a plain truth mask, where no file tells.
+        group_by: What makes masks of a folder one group, see `groups.grouping`.
+        boundary_px: Depth of the boundary band in pixels of the grid; None = two per cent of the diagonal.
 
     Raises:
         LabelError: If the two cannot be compared; the message says why.
         OverlayError: If an overlay or mask cannot be read.
     """
-    truth_coding = _coding(coding)
-    other_coding = truth_coding if prediction_coding is None else _coding(prediction_coding)
+    truth_coding = coding_named(coding)
+    other_coding = truth_coding if prediction_coding is None else coding_named(prediction_coding)
     for path in (prediction, truth):
         if not path.exists():
             raise LabelError(f"{path}: no such file or folder")
@@ -99,33 +68,23 @@ def evaluate_files(
         folder, file = (prediction, truth) if prediction.is_dir() else (truth, prediction)
         raise LabelError(f"{folder} is a folder and {file} a file; give two files, or two folders of masks")
     if truth.is_dir():
-        report = _evaluate_folders(prediction, truth, classes, other_coding, truth_coding)
+        report = _evaluate_folders(prediction, truth, classes, other_coding, truth_coding, group_by, boundary_px)
     else:
-        report = _evaluate_pair(prediction, truth, classes, other_coding, truth_coding, truth_downsample)
+        predicted, true = read_source(prediction, other_coding), read_source(truth, truth_coding)
+        report = _evaluate_pair(predicted, true, classes, truth_downsample, boundary_px)
     for warning in report.warnings:
         logger.warning("%s", warning)
     return report
 
 
-def _coding(name: str) -> Coding:
-    if name not in CODINGS:
-        raise LabelError(f"coding {name!r}: expected one of {', '.join(CODINGS)}")
-    return CODINGS[name]
-
-
 def _evaluate_pair(
-    prediction: Path,
-    truth: Path,
-    classes: Sequence[str] | None,
-    prediction_coding: Coding,
-    truth_coding: Coding,
-    truth_downsample: float | None,
+    predicted: Source, true: Source, classes: Sequence[str] | None, truth_downsample: float | None, width: int | None
 ) -> Report:
-    predicted, true = read_source(prediction, prediction_coding), read_source(truth, truth_coding)
     names = align_classes(predicted, true, classes)
     prediction_map, truth_map, grid = on_one_grid(predicted, true, names, truth_downsample)
-    counts = _counted(truth_map, prediction_map, names.classes, truth)
-    return Report(names.classes, counts, 1, _in_words(grid), names.warnings)
+    counted = _counted(truth_map, prediction_map, names.classes, true.path, width)
+    image = ImageCounts(true.path.name, true.path.name, counted)
+    return Report(names.classes, (image,), _in_words(grid), names.warnings)
 
 
 def _evaluate_folders(
@@ -134,6 +93,8 @@ def _evaluate_folders(
     classes: Sequence[str] | None,
     prediction_coding: Coding,
     truth_coding: Coding,
+    group_by: str,
+    boundary_px: int | None,
 ) -> Report:
     predicted_files, true_files = mask_files(prediction), mask_files(truth)
     if missing := [name for name in true_files if name not in predicted_files]:
@@ -144,31 +105,33 @@ def _evaluate_folders(
     names = tuple(classes) if classes is not None else truth_coding.names
     if names is None:
         raise LabelError(f"{truth}: masks of numbers have no class names; pass --classes, or --coding for a data set")
-    counts = np.zeros((len(names) + 1, len(names) + 1), dtype=np.int64)
+    group = grouping(group_by)
+    images: list[ImageCounts] = []
     warnings: dict[str, None] = {}
     for name, true_file in true_files.items():
         true, predicted = read_source(true_file, truth_coding), read_source(predicted_files[name], prediction_coding)
         _same_shape(predicted, true)
-        aligned = align_classes(predicted, true, names)
-        prediction_map, truth_map, _ = on_one_grid(predicted, true, aligned, None)
-        counts += _counted(truth_map, prediction_map, aligned.classes, true_file)
-        warnings |= dict.fromkeys(aligned.warnings)
+        pair = _evaluate_pair(predicted, true, names, None, boundary_px)
+        images.append(ImageCounts(name, group(true_file.name), pair.images[0].tally))
+        warnings |= dict.fromkeys(pair.warnings)
     if extra := len(set(predicted_files) - set(true_files)):
         warnings[f"{extra} mask(s) of {prediction} have no truth and are not counted"] = None
-    return Report(aligned.classes, counts, len(true_files), "the pixels of each mask", tuple(warnings))
+    return Report(pair.classes, tuple(images), "the pixels of each mask", tuple(warnings))
 
 
-def _same_shape(predicted: Any, true: Any) -> None:
-    if isinstance(predicted, MapSource) and predicted.label_map.shape != true.label_map.shape:
+def _same_shape(predicted: Source, true: Source) -> None:
+    if not isinstance(predicted, MapSource) or not isinstance(true, MapSource):
+        return
+    if predicted.label_map.shape != true.label_map.shape:
         raise LabelError(
             f"{predicted.path}: is {predicted.label_map.shape[1]} x {predicted.label_map.shape[0]} pixels, "
             f"its truth {true.path} {true.label_map.shape[1]} x {true.label_map.shape[0]}"
         )
 
 
-def _counted(truth: UInt8Array, prediction: UInt8Array, classes: Sequence[str], path: Path) -> Int64Array:
+def _counted(truth: UInt8Array, prediction: UInt8Array, classes: Sequence[str], path: Path, width: int | None) -> Tally:
     try:
-        return confusion(truth, prediction, len(classes))
+        return tally(truth, prediction, len(classes), boundary_px=width)
     except ValueError as err:
         raise LabelError(f"{path}: {err}; check --classes and --coding") from err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -51,3 +52,8 @@ def mean_of_scored(values: AnyArray) -> float:
     """Mean of the values that are not NaN; NaN if there is none."""
     scored = values[~np.isnan(values)]
     return float(scored.mean()) if len(scored) else float("nan")
+
+
+def or_none(value: float) -> float | None:
+    """The value, or None for NaN: JSON has no NaN."""
+    return None if math.isnan(value) else float(value)

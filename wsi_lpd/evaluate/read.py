@@ -44,6 +44,17 @@ CODINGS: Final[Mapping[str, Coding]] = {
 background last; LUAD-HistoSeg has necrosis second."""
 
 
+def coding_named(name: str) -> Coding:
+    """The coding of that name.
+
+    Raises:
+        LabelError: If it is no key of `CODINGS`.
+    """
+    if name not in CODINGS:
+        raise LabelError(f"coding {name!r}: expected one of {', '.join(CODINGS)}")
+    return CODINGS[name]
+
+
 @dataclass(frozen=True)
 class MapSource:
     """A label map; `names[i]` belongs to the value i + 1, None if only numbers are known; frame None = not stated."""

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wsi_lpd.losses.counts import average_count
+
 UNLABELLED = -1
 _CLOSED = -1e4
 
@@ -34,10 +36,11 @@ def classification_loss(
     """
     known = labels != UNLABELLED
     target = labels.clamp(min=0).float() * (1 - 2 * smoothing) + smoothing
+    count = average_count(known.sum())
     total = class_logits[0].sum() * 0.0
     for logits, weight in zip(class_logits, scale_weights, strict=True):
         cell = F.binary_cross_entropy_with_logits(logits.float(), target, pos_weight=positive_weights, reduction="none")
-        total = total + weight * (cell * known).sum() / known.sum().clamp(min=1)
+        total = total + weight * (cell * known).sum() / count
     return total
 
 
@@ -68,7 +71,9 @@ def background_loss(class_maps: Tensor, background: Tensor, glass: Tensor) -> Te
         Cross-entropy of "background or any class"; a scalar. Glass and tissue count alike, however rare glass is.
     """
     tissue_logit = torch.logsumexp(class_maps.float(), dim=1) - background.float().reshape(-1, 1, 1)
-    weight = torch.where(glass > 0.5, 0.5 / (glass > 0.5).sum().clamp(min=1), 0.5 / (glass <= 0.5).sum().clamp(min=1))
+    is_glass = glass > 0.5
+    counts = average_count(torch.stack([is_glass.sum(), (~is_glass).sum()]))
+    weight = torch.where(is_glass, 0.5 / counts[0], 0.5 / counts[1])
     cell = F.binary_cross_entropy_with_logits(tissue_logit, 1 - glass.float(), reduction="none")
     return (cell * weight).sum()
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wsi_lpd.losses.counts import average_count, summed, summed_count
+
 MIN_POSITIONS = 8
 _CLOSED = -1e4
 
@@ -34,18 +36,59 @@ def diversity_loss(similarity: Tensor, class_mask: Tensor, *, temperature: float
     log_v = F.log_softmax((activation / temperature).masked_fill(~mask[:, :, None], _CLOSED), dim=-1)
     log_v = log_v.masked_fill(~mask[:, :, None], 0.0)
     v = log_v.exp() * mask[:, :, None]
-    cross = torch.einsum("bckn,bcjn->bckj", v, log_v)
+    overlap = torch.exp(-jeffreys(v, log_v) / 2).mean(-1)
+    return (overlap * valid).sum() / average_count(valid.sum())
+
+
+def jeffreys(v: Tensor, log_v: Tensor) -> Tensor:
+    """Jeffreys' divergence of every pair of distributions, `KL(v_i || v_j) + KL(v_j || v_i)`.
+
+    Args:
+        v: Probabilities over positions, (..., K, N), 0 where a position does not count.
+        log_v: Their logarithms, finite everywhere.
+
+    Returns:
+        (..., K (K - 1) / 2), pairs in the order of `torch.triu_indices`.
+    """
+    cross = torch.einsum("...kn,...jn->...kj", v, log_v)
     own = cross.diagonal(dim1=-2, dim2=-1)
-    jeffreys = own[..., :, None] + own[..., None, :] - cross - cross.transpose(-1, -2)
+    divergence = own[..., :, None] + own[..., None, :] - cross - cross.transpose(-1, -2)
+    rows, columns = torch.triu_indices(v.shape[-2], v.shape[-2], offset=1, device=v.device)
+    return divergence[..., rows, columns]
+
+
+def correlation_loss(similarity: Tensor, class_mask: Tensor) -> Tensor:
+    """The other form: mean squared positive correlation of two prototypes' activations within their class.
+
+    The published first version divides the correlations by the number of positions, which leaves nothing of them. The
+    positive part alone counts, so that prototypes that avoid each other are not pulled back.
+
+    Args:
+        similarity: As in `diversity_loss`.
+        class_mask: As in `diversity_loss`.
+
+    Returns:
+        As `diversity_loss`.
+    """
+    activation, mask = _flat(similarity, class_mask)
+    n_prototypes = activation.shape[2]
+    count = mask.sum(-1)
+    valid = count >= MIN_POSITIONS
+    if n_prototypes == 1 or not valid.numel():
+        return activation.sum() * 0.0
+    inside = mask[:, :, None]
+    mean = (activation * inside).sum(-1, keepdim=True) / count.clamp(min=1)[:, :, None, None]
+    unit = F.normalize((activation - mean) * inside, dim=-1)
+    correlation = torch.einsum("bckn,bcjn->bckj", unit, unit)
     rows, columns = torch.triu_indices(n_prototypes, n_prototypes, offset=1, device=activation.device)
-    overlap = torch.exp(-jeffreys[:, :, rows, columns] / 2).mean(-1)
-    return (overlap * valid).sum() / valid.sum().clamp(min=1)
+    overlap = correlation[:, :, rows, columns].relu().square().mean(-1)
+    return (overlap * valid).sum() / average_count(valid.sum())
 
 
 def usage_loss(similarity: Tensor, class_mask: Tensor, *, temperature: float) -> Tensor:
     """Guard against dead prototypes: `KL(uniform || u)` of the share of a class that each prototype takes.
 
-    `u_k` is the mean over all positions of the class in the batch of `softmax_k(a / temperature)`.
+    `u_k` is the mean over all positions of the class in the batch (of all processes) of `softmax_k(a / temperature)`.
 
     Args:
         similarity: As in `diversity_loss`.
@@ -57,8 +100,8 @@ def usage_loss(similarity: Tensor, class_mask: Tensor, *, temperature: float) ->
     """
     activation, mask = _flat(similarity, class_mask)
     share = (activation / temperature).softmax(dim=2) * mask[:, :, None]
-    count = mask.sum(dim=(0, 2))
-    usage = share.sum(dim=(0, 3)) / count.clamp(min=1)[:, None]
+    count = summed_count(mask.sum(dim=(0, 2)))
+    usage = summed(share.sum(dim=(0, 3))) / count.clamp(min=1)[:, None]
     n_prototypes = activation.shape[2]
     divergence = -(usage.clamp(min=1e-6) * n_prototypes).log().mean(-1)
     present = count >= MIN_POSITIONS

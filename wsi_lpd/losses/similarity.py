@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wsi_lpd.losses.counts import average_count
+
 _CLOSED = -1e4  # not -inf: the gradient of a logsumexp over nothing but -inf is NaN
 
 
@@ -17,9 +19,10 @@ def masked_average(features: Tensor, masks: Tensor) -> Tensor:
         masks: Weights >= 0, (B, C, h, w).
 
     Returns:
-        (B, C, D).
+        (B, C, D) in float32, whatever the features are in.
     """
-    weighted = torch.einsum("bdhw,bchw->bcd", features, masks)
+    masks = masks.float()
+    weighted = torch.einsum("bdhw,bchw->bcd", features.float(), masks)
     return weighted / masks.sum(dim=(2, 3)).clamp(min=1e-6)[..., None]
 
 
@@ -50,4 +53,4 @@ def similarity_loss(
     others = torch.logsumexp(per_class.masked_fill(closed, _CLOSED), dim=-1)
     usable = present & absent.any(dim=1, keepdim=True)
     gap = torch.where(usable, others - own, torch.zeros_like(own))
-    return (F.softplus(gap) * usable).sum() / usable.sum().clamp(min=1)
+    return (F.softplus(gap) * usable).sum() / average_count(usable.sum())

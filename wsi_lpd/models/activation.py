@@ -7,12 +7,35 @@ from torch import Tensor
 
 _CLOSED = -1e4
 _LEAST_PROBABILITY = 1e-4
+_LEAST_SCORE = 1e-6
+_RELATIVE_BACKGROUND_POWER = 10
 
 
 def with_background(class_maps: Tensor, background: Tensor) -> Tensor:
     """Class maps (B, C, h, w) behind the background's logit, (B, C + 1, h, w): channel i is label-map value i."""
     batch, _, height, width = class_maps.shape
     return torch.cat([background.to(class_maps).reshape(1, 1, 1, 1).expand(batch, 1, height, width), class_maps], dim=1)
+
+
+def stretched_to_one(maps: Tensor) -> Tensor:
+    """Positive part of each map, stretched to [0, 1] over its positions, (B, C, h, w); a flat map becomes 0."""
+    positive = maps.relu()
+    lowest, highest = positive.amin(dim=(2, 3), keepdim=True), positive.amax(dim=(2, 3), keepdim=True)
+    return (positive - lowest) / (highest - lowest + 1e-6)
+
+
+def relative_logits(stretched: Tensor, presence: Tensor) -> Tensor:
+    """Logits of relative scores: `log M_c` for the classes, `10 log(1 - max_c p_c M_c)` for the background before them.
+
+    Args:
+        stretched: M in [0, 1], (B, C, h, w).
+        presence: p in [0, 1], (B, C, 1, 1).
+
+    Returns:
+        (B, C + 1, h, w).
+    """
+    rest = (1 - (presence * stretched).amax(dim=1, keepdim=True)).clamp(min=_LEAST_SCORE)
+    return torch.cat([_RELATIVE_BACKGROUND_POWER * rest.log(), stretched.clamp(min=_LEAST_SCORE).log()], dim=1)
 
 
 def gate_bias(probability: Tensor) -> Tensor:

@@ -110,9 +110,10 @@ def build_encoder(name: str, *, weights: str = "none", last_stride: int = 16, sc
         name: A timm model name, also with a tag (`resnet50.a1_in1k`), or mit_b0 ... mit_b5.
         weights: `none` draws them from torch's generator and touches neither network nor disk; everything else is
             explained at `load_weights`.
-        last_stride: 16 halves the down-sampling of the last stage where the architecture allows it without new
-            parameters: PVT-v2 and MiT (the last patch embedding gets stride 1) and the convolutional networks that
-            timm can dilate (`output_stride`). Others keep 32; `Encoder.reductions` says what came of it.
+        last_stride: 16 takes the down-sampling of the last stage away, 8 that of the last two, where the architecture
+            allows it without new parameters: PVT-v2 and MiT (their patch embeddings get stride 1) and the
+            convolutional networks that timm can dilate (`output_stride`). Others keep 32; `Encoder.reductions` says
+            what came of it.
         scales: Stages to return, counted from 0.
 
     Raises:
@@ -124,8 +125,8 @@ def build_encoder(name: str, *, weights: str = "none", last_stride: int = 16, sc
     # Taken before the last stride goes: the key-value reduction of PVT-v2 and MiT needs whole 32 px blocks.
     multiple_px = math.lcm(*(int(body.feature_info[i]["reduction"]) for i in range(len(body.feature_info))))
     loaded = Weights("random") if weights == "none" else load_weights(body, weights, name=name)
-    if last_stride < 32 and isinstance(body, PyramidVisionTransformerV2):
-        _unstride_last_stage(body)
+    if isinstance(body, PyramidVisionTransformerV2):
+        _unstride(body, last_stride)
     return Encoder(body, name=name, scales=scales, weights=loaded, multiple_px=multiple_px, fixed_size_px=fixed_size_px)
 
 
@@ -175,10 +176,12 @@ def _check_scales(name: str, body: Any, scales: Sequence[int]) -> None:
         )
 
 
-def _unstride_last_stage(body: Any) -> None:
-    # The patch embedding is 3 pixels wide with padding 1, so stride 1 keeps the size; strides are no parameters.
-    body.stages[-1].downsample.proj.stride = (1, 1)
-    body.feature_info[-1]["reduction"] = body.feature_info[-2]["reduction"]
+def _unstride(body: Any, last_stride: int) -> None:
+    """Takes the stride of the last stages away; a patch embedding 3 pixels wide with padding 1 keeps its size."""
+    for stage, info in zip(body.stages, body.feature_info, strict=True):
+        if info["reduction"] > last_stride:
+            stage.downsample.proj.stride = (1, 1)
+            info["reduction"] = last_stride
 
 
 def _three(*choices: Sequence[float] | None) -> tuple[float, float, float]:

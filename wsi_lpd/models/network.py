@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wsi_lpd.config import ModelConfig
+from wsi_lpd.models.activation import relative_logits, stretched_to_one, with_background
 from wsi_lpd.models.encoders import Encoder, build_encoder
 from wsi_lpd.models.prototypes import REFINER_DIM, Prototypes
 
@@ -47,11 +48,14 @@ class LpdNetwork(nn.Module):
     def __init__(self, encoder: Encoder, *, n_classes: int, config: ModelConfig) -> None:
         super().__init__()
         self.encoder = encoder
+        self.relative_scores = config.scores == "relative"
         self.prototypes = Prototypes(
             n_classes=n_classes,
             per_class=config.prototypes_per_class,
             dim=config.prototype_dim,
             channels=encoder.channels,
+            fixed=config.prototypes == "bank",
+            merge=config.merge,
             initial_scale=config.initial_scale,
         )
         self.background = nn.Parameter(torch.zeros(()), requires_grad=config.background)
@@ -92,6 +96,27 @@ class LpdNetwork(nn.Module):
         for weight, coarse in zip(self.fusion[1:], maps[1:], strict=True):
             total = total + weight * F.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
         return total
+
+    def map_logits(self, output: NetworkOutput, presence: Tensor) -> Tensor:
+        """What `label_probabilities` decides on, channel i for label-map value i, (B, C + 1, h, w).
+
+        Absolute scores are the logits as learnt, and comparable between windows. Relative ones are the published
+        recipe (LPD and PBIP): per window every class's map is stretched to [0, 1], so that each class is certain
+        somewhere, and the background is `(1 - max)^10` of what is left over.
+
+        Args:
+            output: Of one forward pass.
+            presence: Probability that a class occurs in the window, (B, C); only the relative background reads it.
+        """
+        if not self.relative_scores:
+            return with_background(output.fused_maps.float(), output.background.float())
+        stretched = self.fused([stretched_to_one(maps.float()) for maps in output.class_maps])
+        return relative_logits(stretched, presence[:, :, None, None])
+
+    def part_logits(self, output: NetworkOutput, side: int) -> Tensor:
+        """Image logits of the `side` x `side` parts of every image, (B, C, side, side); one part is the whole image."""
+        parts = [F.adaptive_avg_pool2d(maps, side) for maps in output.class_maps]
+        return torch.stack([w * y for w, y in zip(self.fusion, parts, strict=True)]).sum(0)
 
     def fused_similarity(self, output: NetworkOutput) -> Tensor:
         """Cosines of `output`, weighted over the scales as the class maps are, (B, C, K, h, w)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +23,23 @@ class Prototypes(nn.Module):
     """
 
     def __init__(
-        self, *, n_classes: int, per_class: int, dim: int, channels: Sequence[int], initial_scale: float
+        self,
+        *,
+        n_classes: int,
+        per_class: int,
+        dim: int,
+        channels: Sequence[int],
+        initial_scale: float,
+        fixed: bool = False,
+        merge: Literal["softmax", "published"] = "softmax",
     ) -> None:
         super().__init__()
+        self._merge = merge
         vectors = torch.empty(n_classes * per_class, dim)
         nn.init.orthogonal_(vectors)  # spread: equal prototypes get no gradient from any diversity term
-        self.vectors = nn.Parameter(vectors.reshape(n_classes, per_class, dim) * math.sqrt(dim))
+        self.vectors = nn.Parameter(
+            vectors.reshape(n_classes, per_class, dim) * math.sqrt(dim), requires_grad=not fixed
+        )
         self.heads = nn.ModuleList(_head(dim, width) for width in channels)
         self.refiner_head = _head(dim, REFINER_DIM)
         self.log_scales = nn.Parameter(torch.full((len(channels),), math.log(initial_scale)))
@@ -58,7 +70,8 @@ class Prototypes(nn.Module):
 
         `M = logsumexp_k(g a) - log K + b`, with g = exp(learnt) at most `MAX_SCALE` and an offset b per class. A soft
         MAXIMUM per position rewards prototypes that share a class out between them; the mean of the published
-        code makes each pay for the positions of its siblings.
+        code makes each pay for the positions of its siblings. With `merge="published"`: that mean in training, and in
+        test the weighted maximum `sum_k softmax_k(g a) g a`, which lies above it.
 
         Args:
             similarity: Result of `similarity`, (B, C, K, h, w).
@@ -67,10 +80,18 @@ class Prototypes(nn.Module):
         Returns:
             (B, C, h, w).
         """
-        factor = self.log_scales[scale].exp().clamp(max=MAX_SCALE)
-        n_prototypes = similarity.shape[2]
-        maps = torch.logsumexp(factor * similarity, dim=2) - math.log(n_prototypes)
+        scaled = self.factor(scale) * similarity
+        if self._merge == "softmax":
+            maps = torch.logsumexp(scaled, dim=2) - math.log(similarity.shape[2])
+        elif self.training:
+            maps = scaled.mean(dim=2)
+        else:
+            maps = (scaled.softmax(dim=2) * scaled).sum(dim=2)
         return maps + self.offsets[scale][None, :, None, None]
+
+    def factor(self, scale: int) -> Tensor:
+        """What the cosines of one scale are multiplied by, a scalar of at most `MAX_SCALE`."""
+        return self.log_scales[scale].exp().clamp(max=MAX_SCALE)
 
 
 def _head(dim: int, width: int) -> nn.Sequential:

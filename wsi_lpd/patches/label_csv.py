@@ -105,6 +105,8 @@ def read_label_csv(path: Path, *, classes: Sequence[str] | None = None) -> Label
             f"{path}: has the columns {', '.join(sheet.header) or '(none)'}; expected store and index "
             "(patches of a store) or image (image files), and one column per class"
         )
+    if not sheet.rows:
+        raise LabelError(f"{path}: has no rows below its header; add one per patch")
     columns = _class_columns(sheet, classes)
     names = tuple(classes) if classes is not None else tuple(sheet.header[i] for i in columns)
     problems = Problems()

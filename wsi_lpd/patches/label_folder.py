@@ -27,8 +27,8 @@ MASK_LABEL_FRACTION: Final = 0.05
 """A class that covers at least this share of a mask is a label of an image that has none in its name."""
 
 SPLITS: Final = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
-_IMAGE_FOLDERS: Final = ("img", "image", "images")
-_MASK_FOLDERS: Final = ("mask", "masks")
+IMAGE_FOLDERS: Final = ("img", "image", "images")
+MASK_FOLDERS: Final = ("mask", "masks")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def read_label_folder(path: Path, *, classes: Sequence[str] | None = None) -> La
     labels = _digits(images, [text or "" for text in texts], names, problems)
     sizes = _sizes(images, problems)
     problems.raise_any()
-    mpp = _stated_mpp(images) if _stated_mpp(images) is not None or known is None else known.mpp
+    mpp = stated_mpp(images) if stated_mpp(images) is not None or known is None else known.mpp
     return _table(images, names, labels, sizes, mpp, _masks(images, mask_folder, len(names)), name=str(path))
 
 
@@ -120,11 +120,11 @@ def _images(path: Path) -> tuple[list[Path], Path | None]:
     """The images of a folder in the order of their names, and the folder of their masks."""
     found = _image_files(path)
     if found:
-        masks = next((path.parent / m for m in _MASK_FOLDERS if (path.parent / m).is_dir()), None)
-        return found, masks if path.name in _IMAGE_FOLDERS else None
-    for name in _IMAGE_FOLDERS:
+        masks = next((path.parent / m for m in MASK_FOLDERS if (path.parent / m).is_dir()), None)
+        return found, masks if path.name in IMAGE_FOLDERS else None
+    for name in IMAGE_FOLDERS:
         if (path / name).is_dir() and (found := _image_files(path / name)):
-            return found, next((path / m for m in _MASK_FOLDERS if (path / m).is_dir()), None)
+            return found, next((path / m for m in MASK_FOLDERS if (path / m).is_dir()), None)
     training = split_folder(path, "train")
     if training is not None:
         return _images(training)
@@ -209,10 +209,10 @@ def _from_masks(path: Path, images: list[Path], folder: Path | None, classes: Se
         labels[i] = share >= MASK_LABEL_FRACTION
     sizes = _sizes(images, problems)
     problems.raise_any()
-    return _table(images, tuple(classes), labels, sizes, _stated_mpp(images), masks, name=str(path))
+    return _table(images, tuple(classes), labels, sizes, stated_mpp(images), masks, name=str(path))
 
 
-def _stated_mpp(images: list[Path]) -> float | None:
+def stated_mpp(images: list[Path]) -> float | None:
     """The mpp that all names state (BCSS: `MPP-0.2500`), or None."""
     stated = {match.group(1) if (match := _STATED_MPP.search(image.name)) else None for image in images}
     text = stated.pop() if len(stated) == 1 else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,8 +30,6 @@ __all__ = [
     "split_folder",
 ]
 
-logger = logging.getLogger(__name__)
-
 _OPEN_STORES = 256
 
 
@@ -50,11 +47,7 @@ def read_labels(paths: Sequence[Path], *, classes: Sequence[str] | None = None) 
     if not paths:
         raise LabelError("no label file or folder was given")
     tables = [_read_source(path, classes) for path in paths]
-    table = join(tables, names=[str(path) for path in paths])
-    for i, name in enumerate(table.classes):
-        if not (table.labels[:, i] == 1).any():
-            logger.warning("class %s has no positive patch: it cannot be learnt", name)
-    return table
+    return join(tables, names=[str(path) for path in paths])
 
 
 def read_patches(table: LabelTable, indices: Sequence[int] | NDArray[np.integer]) -> UInt8Array:

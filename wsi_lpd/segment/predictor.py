@@ -10,14 +10,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsi_lpd.models.activation import image_probability, with_background
-from wsi_lpd.models.card import ModelCard, load_card
-from wsi_lpd.models.checkpoint import restore
+from wsi_lpd.models.activation import image_probability
+from wsi_lpd.models.card import ModelCard
 from wsi_lpd.models.device import autocast, autocast_dtype
-from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, build_network
+from wsi_lpd.models.load import load_network
+from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, NetworkOutput
 from wsi_lpd.models.views import turned, turned_back
+from wsi_lpd.segment.refine import RefinementName, refine
 from wsi_lpd.segment.stitch import WindowMaps
 from wsi_lpd.types import UInt8Array
+
+_LEAST_PROBABILITY = 1e-6
+"""Of a refined class, so that its logarithm is finite and windows can be averaged."""
 
 
 class Predictor:
@@ -38,10 +42,7 @@ class Predictor:
         Raises:
             ModelError: If the folder holds no complete model of a format this version reads.
         """
-        card = load_card(run)
-        config = card.config.model.model_copy(update={"weights": "none"})
-        network = build_network(config, n_classes=len(card.classes))
-        restore(network, run)
+        network, card = load_network(run)
         return cls(network, card, device)
 
     @property
@@ -49,19 +50,28 @@ class Predictor:
         """Side of the windows that suit the model: a mosaic of patches where it learnt from those, else one patch."""
         return self.card.patch_px * (MOSAIC_SIDE if self.card.config.augment.mosaic > 0 else 1)
 
+    @property
+    def cell_px(self) -> int:
+        """Model pixels per position of the coarsest feature map."""
+        return max(self.card.encoder.reductions)
+
     @torch.inference_mode()
-    def predict(self, windows: UInt8Array, *, output_stride: int, views: int = 1) -> list[WindowMaps]:
+    def predict(
+        self, windows: UInt8Array, *, output_stride: int, views: int = 1, refinement: RefinementName = "none"
+    ) -> list[WindowMaps]:
         """Class maps of each window.
 
         Args:
             windows: RGB at the model's mpp, (B, S, S, 3).
             output_stride: Model pixels per map pixel; divides S.
             views: How many of the eight flips and quarter turns are averaged.
+            refinement: How the outlines are moved to the edges of the picture.
         """
         images = torch.from_numpy(windows).to(self._device).permute(0, 3, 1, 2).float() / 255
         side = windows.shape[1] // output_stride
         means = [torch.stack(parts).mean(dim=0) for parts in zip(*self._seen(images, side, views), strict=True)]
         logits, presence, similarity = means
+        logits = _refined(logits, images, refinement, stride=output_stride)
         prototypes = similarity.argmax(dim=2).to(torch.uint8)
         return [WindowMaps(*arrays) for arrays in zip(*map(_numpy, (logits, presence, prototypes)), strict=True)]
 
@@ -70,16 +80,32 @@ class Predictor:
         for code in range(views):
             with autocast(self._device, self._dtype):
                 output = self._network(turned(images, code))
-            logits = with_background(output.fused_maps.float(), output.background.float())
+            presence = self._presence(output, images.shape[-1])
+            logits = self._network.map_logits(output, presence)
             similarity = self._network.fused_similarity(output).float()
             n_classes, n_prototypes = similarity.shape[1:3]
             maps = torch.cat([logits, similarity.flatten(1, 2)], dim=1)
             maps = turned_back(F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False), code)
-            presence = image_probability(
-                output.fused_logits.float(), temperature=self._temperature, offset=self._offset
-            )
             logits, flat = maps[:, : n_classes + 1], maps[:, n_classes + 1 :]
             yield logits, presence, flat.reshape(len(maps), n_classes, n_prototypes, side, side)
+
+    def _presence(self, output: NetworkOutput, window_px: int) -> Tensor:
+        """Calibrated probability that a class occurs in a window, (B, C): that of the likeliest of its parts.
+
+        Labels, and so the calibration, speak of patches. A window may be several patches wide, and the mean over it
+        says little of a class that fills one corner; so every part of a patch's size is asked.
+        """
+        n_parts = max(1, round(window_px / self.card.patch_px))
+        logits = self._network.part_logits(output, n_parts).float().amax(dim=(2, 3))
+        return image_probability(logits, temperature=self._temperature, offset=self._offset)
+
+
+def _refined(logits: Tensor, images: Tensor, method: RefinementName, *, stride: int) -> Tensor:
+    """Logits whose softmax is the refined softmax of `logits`, before any gate."""
+    if method == "none":
+        return logits
+    pictures = F.avg_pool2d(images, stride)
+    return refine(logits.softmax(dim=1), pictures, method=method, stride=stride).clamp(min=_LEAST_PROBABILITY).log()
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:

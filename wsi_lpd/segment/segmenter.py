@@ -52,8 +52,8 @@ def segment_slide(
     )
     with progress.stage(f"segmenting {slide.name}", n_windows, "windows") as advance:
         bands = ahead(BandReader(slide, grid, wanted))
-        predicted = _predicted(bands, predictor, config, stride=stride, advance=advance)
-        for rows in _stitched(
+        predicted = predicted_rows(bands, predictor, config, stride=stride, advance=advance)
+        for rows in stitched_rows(
             predicted, grid, stride=stride, n_classes=len(result.classes), width=result.labels.shape[1]
         ):
             _write(result, rows, tissue, gated=config.gate == "predicted")
@@ -82,10 +82,15 @@ def window_grid(slide: Slide, predictor: Predictor, config: SegmentConfig, strid
         width_px=math.ceil(slide.size_px.width / scale),
         height_px=math.ceil(slide.size_px.height / scale),
         window_px=window_px,
-        stride_px=math.ceil(stride_for(window_px, config.overlap) / stride) * stride,
+        stride_px=_step(window_px, config.overlap, predictor.cell_px, stride),
         scale=scale,
         offset_px=config.grid_offset_px // stride * stride,
     )
+
+
+def _step(window_px: int, overlap: float, cell_px: int, stride: int) -> int:
+    """Model pixels between windows, a whole number of map pixels."""
+    return max(1, stride_for(window_px, overlap, cell_px=cell_px) // stride) * stride
 
 
 def _windows_with_tissue(grid: WindowGrid, tissue: TissueMask, min_tissue: float) -> dict[int, list[int]]:
@@ -101,7 +106,7 @@ def _windows_with_tissue(grid: WindowGrid, tissue: TissueMask, min_tissue: float
     return wanted
 
 
-def _predicted(
+def predicted_rows(
     bands: Iterable[tuple[int, list[int], UInt8Array]],
     predictor: Predictor,
     config: SegmentConfig,
@@ -114,13 +119,13 @@ def _predicted(
         row: list[tuple[int, WindowMaps]] = []
         for start in range(0, len(columns), config.batch_size):
             batch = slice(start, start + config.batch_size)
-            maps = predictor.predict(windows[batch], output_stride=stride, views=config.views)
+            maps = predictor.predict(windows[batch], output_stride=stride, views=config.views, refinement=config.refine)
             row += zip(columns[batch], maps, strict=True)
             advance(len(maps))
         yield top, row
 
 
-def _stitched(
+def stitched_rows(
     predicted: Iterable[tuple[int, list[tuple[int, WindowMaps]]]],
     grid: WindowGrid,
     *,

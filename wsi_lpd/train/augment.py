@@ -1,6 +1,12 @@
-"""Changes to training patches, made on the device from one generator, so that a step can be repeated exactly."""
+"""Changes to training patches, made on the device from one generator, so that a step can be repeated exactly.
+
+Nothing here waits for the device: draws are made on the CPU and sent from pinned memory.
+"""
 
 from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,79 +14,94 @@ from torch.nn import functional as F
 
 from wsi_lpd.config import AugmentConfig
 from wsi_lpd.models.views import turned
+from wsi_lpd.train.processes import ALONE, Processes
 
 # Optical density of haematoxylin, eosin and the residual in R, G, B (Ruifrok and Johnston, 2001).
 _STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
 _LEAST_LIGHT = 1.0 / 256
-_GLASS_PX = 32
-_GLASS_CELL_PX = 4
-_GLASS_LUMINANCE = 0.86
-_GLASS_COLOURFULNESS = 0.08
 
 
-def flipped(images: Tensor, generator: torch.Generator) -> Tensor:
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for the batches of all processes together, of which each takes its share.
+
+    Two processes so change their patches as one process with twice the batch does.
+
+    Attributes:
+        generator: On the CPU, in the same state in every process.
+        processes: This process among the others.
+    """
+
+    generator: torch.Generator
+    processes: Processes = ALONE
+
+    def one(self) -> float:
+        """A number in [0, 1), the same in every process."""
+        return float(torch.rand((), generator=self.generator))
+
+    def uniform(self, count: int, *shape: int) -> Tensor:
+        """Numbers in [0, 1) for `count` patches, (count, *shape), on the CPU."""
+        return self._share(torch.rand((count * self.processes.count, *shape), generator=self.generator), count)
+
+    def below(self, limit: int, count: int) -> list[int]:
+        """A whole number in 0 ... limit - 1 for each of `count` patches."""
+        drawn = torch.randint(limit, (count * self.processes.count,), generator=self.generator)
+        return self._share(drawn, count).tolist()
+
+    def _share(self, of_all: Tensor, count: int) -> Tensor:
+        return of_all[self.processes.rank * count :][:count]
+
+
+def flipped(images: Tensor, draws: Draws) -> Tensor:
     """Each patch of (B, 3, S, S) in one of its eight flips and quarter turns."""
-    codes = torch.randint(8, (images.shape[0],), generator=generator).tolist()
+    codes = draws.below(8, images.shape[0])
     return torch.stack([turned(image, code) for image, code in zip(images, codes, strict=True)])
 
 
-def recoloured(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def recoloured(images: Tensor, config: AugmentConfig, draws: Draws) -> Tensor:
     """Other stain strengths, brightness, contrast and sharpness, each patch on its own.
 
     Args:
         images: RGB in [0, 1], (B, 3, H, W).
         config: Spreads; 0 switches a change off.
-        generator: On the CPU; the draws are moved to the device.
+        draws: Of this step.
     """
-    count = images.shape[0]
+    count, device = images.shape[0], images.device
     if config.stain > 0:
-        images = _restained(images, _uniform((count, 3, 2), config.stain, generator).to(images.device))
+        images = _restained(images, _sent(_spread(draws.uniform(count, 3, 2), config.stain), device))
     if config.contrast > 0:
-        factor = 1 + _uniform((count, 1, 1, 1), config.contrast, generator).to(images.device)
+        factor = _sent(1 + _spread(draws.uniform(count, 1, 1, 1), config.contrast), device)
         mean = images.mean(dim=(2, 3), keepdim=True)
         images = mean + factor * (images - mean)
     if config.brightness > 0:
-        images = images * (1 + _uniform((count, 1, 1, 1), config.brightness, generator).to(images.device))
+        images = images * _sent(1 + _spread(draws.uniform(count, 1, 1, 1), config.brightness), device)
     if config.blur > 0:
-        chosen = (torch.rand(count, generator=generator) < config.blur).to(images.device)
+        chosen = _sent(draws.uniform(count) < config.blur, device)
         smooth = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
         images = torch.where(chosen[:, None, None, None], smooth, images)
     return images.clamp(0, 1)
 
 
-def glass_share(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Share of glass around each position of a map: bright, colourless areas at least `_GLASS_PX` wide.
-
-    Args:
-        images: RGB in [0, 1] before any change of colour, (B, 3, H, W).
-        size: Height and width of the map.
-
-    Returns:
-        (B, h, w) in [0, 1]. Smaller bright spots (lumina, fat) stay tissue: a morphological opening removes them.
-    """
-    coarse = F.avg_pool2d(images, _GLASS_CELL_PX)
-    bright = coarse.mean(dim=1) > _GLASS_LUMINANCE
-    grey = coarse.amax(dim=1) - coarse.amin(dim=1) < _GLASS_COLOURFULNESS
-    white = (bright & grey).float()[:, None]
-    side = min(_GLASS_PX // _GLASS_CELL_PX, *white.shape[-2:])
-    opened = F.pad(-_highest(-white, side), (side - 1,) * 4)
-    return F.adaptive_avg_pool2d(_highest(opened, side), size)[:, 0]
+def _spread(drawn: Tensor, spread: float) -> Tensor:
+    return (drawn * 2 - 1) * spread
 
 
-def _highest(maps: Tensor, side: int) -> Tensor:
-    """Sliding maximum over squares, one axis at a time: a square window of 1,024 values is slow on a CPU."""
-    return F.max_pool2d(F.max_pool2d(maps, (side, 1), stride=1), (1, side), stride=1)
+def _sent(drawn: Tensor, device: torch.device) -> Tensor:
+    """From pinned memory, as a copy from any other makes the host wait until the device has come so far."""
+    return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn.to(device)
 
 
-def _uniform(shape: tuple[int, ...], spread: float, generator: torch.Generator) -> Tensor:
-    return (torch.rand(shape, generator=generator) * 2 - 1) * spread
+@functools.lru_cache(maxsize=8)
+def _stains(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Unit stain vectors (stain, RGB), and their inverse (RGB, stain)."""
+    stains = F.normalize(torch.tensor(_STAINS), dim=1)
+    return stains.to(device), torch.linalg.inv(stains).to(device)
 
 
 def _restained(images: Tensor, change: Tensor) -> Tensor:
     """HED jitter: strengths times (1 + change[..., 0]), plus change[..., 1] / 10 where there is tissue to stain."""
-    stains = torch.tensor(_STAINS, device=images.device)
-    stains = F.normalize(stains, dim=1)
+    stains, unmix = _stains(images.device)
     density = -torch.log(images.clamp(min=_LEAST_LIGHT))
-    strengths = torch.einsum("brhw,rs->bshw", density, torch.linalg.inv(stains))
+    strengths = torch.einsum("brhw,rs->bshw", density, unmix)
     strengths = strengths * (1 + change[:, :, 0, None, None]) + 0.1 * change[:, :, 1, None, None] * (strengths > 0.05)
     return torch.exp(-torch.einsum("bshw,sr->brhw", strengths, stains))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,9 +13,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from wsi_lpd.errors import TrainingError
 from wsi_lpd.patches.labels import LabelTable, read_patches
+from wsi_lpd.train.processes import ALONE, Processes
 
 Batch = tuple[Tensor, Tensor]
 """Patches uint8 (B, S, S, 3) and labels int8 (B, C)."""
+
+WorkerStart = Literal["auto", "fork", "spawn", "forkserver"]
+"""How reading processes are started; `auto` is Python's own choice on this system."""
 
 
 class PatchDataset(Dataset[Batch]):
@@ -36,22 +42,63 @@ def epoch_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> list
     return [order[i : i + size].tolist() for i in range(0, count - size + 1, size)]
 
 
+def batches_per_epoch(count: int, batch_size: int, *, processes: Processes = ALONE) -> int:
+    """How often all processes together find a full batch among `count` patches.
+
+    Raises:
+        TrainingError: If there are fewer patches than processes.
+    """
+    return count // _joint_size(count, batch_size, processes)
+
+
 def training_batches(
-    table: LabelTable, *, batch_size: int, seed: int, workers: int, first: int, last: int
+    table: LabelTable,
+    *,
+    batch_size: int,
+    seed: int,
+    workers: int,
+    first: int,
+    last: int,
+    worker_start: WorkerStart = "auto",
+    processes: Processes = ALONE,
 ) -> Iterator[Batch]:
-    """Batches number `first` to `last - 1`, counted over all epochs; a resumed run gets just those it misses."""
-    per_epoch = len(epoch_batches(len(table), batch_size, seed=seed, epoch=0))
-    plan: list[list[int]] = []
-    for epoch in range(first // per_epoch, -(-last // per_epoch)):
-        plan += epoch_batches(len(table), batch_size, seed=seed, epoch=epoch)
-    start = first - first // per_epoch * per_epoch
-    return _loaded(table, plan[start : start + last - first], workers)
+    """Batches number `first` to `last - 1`, counted over all epochs; a resumed run gets just those it misses.
+
+    Args:
+        table: Labelled patches.
+        batch_size: Patches in the batch of one process.
+        seed: Of the order.
+        workers: Processes that read; 0 reads here.
+        first: Number of the first batch.
+        last: Number after the last one.
+        worker_start: How they are started.
+        processes: Several that train together share every joint batch out in their order: what they see is what one
+            process sees whose batch is as large as theirs together.
+
+    Raises:
+        TrainingError: If there are fewer patches than processes.
+    """
+    joint = _joint_size(len(table), batch_size, processes)
+    own = joint // processes.count
+    per_epoch = len(table) // joint
+
+    def plan() -> Iterator[list[int]]:
+        for epoch in range(first // per_epoch, -(-last // per_epoch)):
+            for batch in epoch_batches(len(table), joint, seed=seed, epoch=epoch):
+                yield batch[processes.rank * own :][:own]
+
+    skipped = first % per_epoch
+    wanted = itertools.islice(plan(), skipped, skipped + last - first)
+    return _loaded(table, wanted, min(workers, last - first), worker_start)
 
 
-def ordered_batches(table: LabelTable, *, batch_size: int, workers: int) -> Iterator[Batch]:
+def ordered_batches(
+    table: LabelTable, *, batch_size: int, workers: int, worker_start: WorkerStart = "auto"
+) -> Iterator[Batch]:
     """Every row once, in order."""
     rows = list(range(len(table)))
-    return _loaded(table, [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)], workers)
+    batches = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    return _loaded(table, batches, min(workers, len(batches)), worker_start)
 
 
 def split_by_group(table: LabelTable, *, fraction: float, seed: int) -> tuple[LabelTable, LabelTable | None]:
@@ -90,12 +137,25 @@ def _groups_to_hold_out(
     return chosen
 
 
-def _loaded(table: LabelTable, batches: list[list[int]], workers: int) -> Iterator[Batch]:
+def _joint_size(count: int, batch_size: int, processes: Processes) -> int:
+    """Patches in the batches of all processes together; less where there are not as many patches."""
+    own = min(batch_size, count // processes.count)
+    if own == 0:
+        raise TrainingError(
+            f"{count} patches are too few to train on in {processes.count} process(es); each needs one at least"
+        )
+    return own * processes.count
+
+
+def _loaded(
+    table: LabelTable, batches: Iterable[list[int]], workers: int, worker_start: WorkerStart
+) -> Iterator[Batch]:
     loader: DataLoader[Batch] = DataLoader(
         PatchDataset(table),
         sampler=batches,  # each "index" is a batch of rows
         batch_size=None,
-        num_workers=min(workers, len(batches)),
+        num_workers=workers,
+        multiprocessing_context=None if workers == 0 or worker_start == "auto" else worker_start,
         pin_memory=torch.cuda.is_available(),
     )
     return iter(loader)

@@ -10,10 +10,11 @@ from torch import nn
 from wsi_lpd.config import TrainConfig
 
 
-def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+def build_optimizer(network: nn.Module, config: TrainConfig, *, decay_everything: bool = False) -> torch.optim.AdamW:
     """AdamW with three groups: matrices (decayed), prototypes (their own rate), and all else (not decayed).
 
-    Norms, biases, scales, offsets and prototypes are not decayed: pulling them to zero has no meaning.
+    Norms, biases, scales, offsets and prototypes are not decayed: pulling them to zero has no meaning. With
+    `decay_everything` they are, as the published LPD does.
     """
     decayed, plain, prototypes = [], [], []
     for name, parameter in network.named_parameters():
@@ -26,12 +27,15 @@ def build_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Adam
         else:
             decayed.append(parameter)
     rate = config.learning_rate
+    other_decay = config.weight_decay if decay_everything else 0.0
     groups = [
         {"params": decayed, "peak": rate, "weight_decay": config.weight_decay},
-        {"params": plain, "peak": rate, "weight_decay": 0.0},
-        {"params": prototypes, "peak": config.prototype_learning_rate, "weight_decay": 0.0},
+        {"params": plain, "peak": rate, "weight_decay": other_decay},
+        {"params": prototypes, "peak": config.prototype_learning_rate, "weight_decay": other_decay},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate)
+    # One kernel, which unlike torch's other forms does not ask the device for its step number.
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in network.parameters())
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate, fused=fused)
 
 
 def rate_factor(step: int, total_steps: int, warmup: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,10 @@ from wsi_lpd.patches.labels import LabelTable, read_labels
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.train.calibration import fit_calibration
 from wsi_lpd.train.data import split_by_group
-from wsi_lpd.train.run_folder import RunFolder, choose_run, run_identity, table_fingerprint
+from wsi_lpd.train.modes import deterministic
+from wsi_lpd.train.processes import Processes, joined
+from wsi_lpd.train.report import report_run
+from wsi_lpd.train.run_folder import RunFolder, choose_run, patch_mpp, run_identity, table_fingerprint
 from wsi_lpd.train.trainer import Trainer, TrainingResult
 
 logger = logging.getLogger(__name__)
@@ -53,8 +56,29 @@ def load_training_data(
     """
     table = read_labels(labels, classes=classes)
     if validation:
-        return TrainingData(table, read_labels(validation, classes=table.classes))
-    return TrainingData(*split_by_group(table, fraction=config.train.val_fraction, seed=config.train.seed))
+        data = TrainingData(table, read_labels(validation, classes=table.classes))
+    else:
+        data = TrainingData(*split_by_group(table, fraction=config.train.val_fraction, seed=config.train.seed))
+    for warning in one_sided_classes(data.training):
+        logger.warning(warning)
+    return data
+
+
+def one_sided_classes(table: LabelTable) -> list[str]:
+    """A warning for each class that a table tells too little of to learn it."""
+    told = []
+    for i, name in enumerate(table.classes):
+        present, absent = (bool((table.labels[:, i] == value).any()) for value in (1, 0))
+        if not present and not absent:
+            told.append(f"class {name} is judged on none of the {len(table)} training patches: it cannot be learnt")
+        elif not present:
+            told.append(f"class {name} has no positive patch among the training patches: it cannot be learnt")
+        elif not absent:
+            told.append(
+                f"class {name} has no negative patch among the training patches: nothing says where it is not; "
+                "write 0 where it is absent"
+            )
+    return told
 
 
 def train(
@@ -75,21 +99,58 @@ def train(
         runs_dir: Where new runs go, and where the name of the newest finished one is kept.
         out: The run folder; none makes one named after the time.
         resume: True must go on with an unfinished run, False starts anew, None goes on where it can.
-        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; with several processes `auto`, `cpu` or `cuda`.
         progress: Told of every step.
+
+    Returns:
+        The run. In all processes but the first its scores are empty.
+
+    Raises:
+        TrainingError: If training cannot start or go on; with several processes one of them says why, and the others
+            raise its subclass PeerError.
+        ModelError: If encoder, weights or device cannot be had.
     """
-    identity = run_identity(config, data.training, data.validation)
-    run = choose_run(runs_dir, out, name=config.name, identity=identity, resume=resume)
-    if run.finished:
+    with joined(device) as processes, deterministic(config.train.deterministic):
+        identity = run_identity(config, data.training, data.validation, n_processes=processes.count)
+        run = _chosen_run(runs_dir, out, config, identity, resume, processes)
+        if run.finished:
+            return _finished_already(runs_dir, run, processes)
+        chosen = choose_device(processes.device_name(device))
+        trainer = Trainer(
+            config, data.training, data.validation, run=run, device=chosen, progress=progress, processes=processes
+        )
+        if processes.is_first:
+            run.start(config, identity)
+        result = trainer.fit()
+        if processes.is_first:
+            _save(run, result, config, data)
+            mark_latest(runs_dir, run.path)
+            if config.train.report:
+                report_run(run.path, result.network, data.training, data.validation, device=chosen, progress=progress)
+        return TrainedRun(run.path, _scores(result), was_finished=False)
+
+
+def _chosen_run(
+    runs_dir: Path,
+    out: Path | None,
+    config: Config,
+    identity: Mapping[str, str],
+    resume: bool | None,
+    processes: Processes,
+) -> RunFolder:
+    """The first process chooses: the name of a new run is the time."""
+    path = None
+    if processes.is_first:
+        path = choose_run(runs_dir, out, config=config, identity=identity, resume=resume).path
+    chosen = processes.from_first(path)
+    assert chosen is not None
+    return RunFolder(chosen)
+
+
+def _finished_already(runs_dir: Path, run: RunFolder, processes: Processes) -> TrainedRun:
+    if processes.is_first:
         mark_latest(runs_dir, run.path)
-        return TrainedRun(run.path, run.scores(), was_finished=True)
-    chosen = choose_device(device)
-    trainer = Trainer(config, data.training, data.validation, run=run, device=chosen, progress=progress)
-    run.start(config, identity)
-    result = trainer.fit()
-    _save(run, result, config, data)
-    mark_latest(runs_dir, run.path)
-    return TrainedRun(run.path, _scores(result), was_finished=False)
+    return TrainedRun(run.path, run.scores(), was_finished=True)
 
 
 def _save(run: RunFolder, result: TrainingResult, config: Config, data: TrainingData) -> None:
@@ -98,7 +159,7 @@ def _save(run: RunFolder, result: TrainingResult, config: Config, data: Training
         config,
         classes=qupath_classes(table.classes),
         label_columns=table.classes,
-        mpp=_known(table.mpp, config),
+        mpp=patch_mpp(table, config),
         patch_px=table.patch_px,
         encoder=result.network.encoder,
         calibration=_calibration(result, len(table.classes)),
@@ -117,8 +178,3 @@ def _calibration(result: TrainingResult, n_classes: int) -> Calibration:
 
 def _scores(result: TrainingResult) -> dict[str, float]:
     return {} if result.validation is None else result.validation.metrics
-
-
-def _known(mpp: float | None, config: Config) -> float:
-    """Micrometres per pixel of the patches; image files do not state it, so the configuration does."""
-    return config.tile.mpp if mpp is None else mpp

@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from wsi_lpd.config import Config, dump_config
-from wsi_lpd.errors import TrainingError
+from wsi_lpd.config import Config, dump_config, load_config
+from wsi_lpd.errors import ConfigError, TrainingError
 from wsi_lpd.files import replacing, write_text
+from wsi_lpd.methods.base import TERMS
 from wsi_lpd.models.card import CARD_FILE, load_card
 from wsi_lpd.patches.labels import LabelTable
 
@@ -22,16 +23,32 @@ _METRICS = "metrics.csv"
 _STATE = "training.pt"
 _CONFIG = "config.yaml"
 _IDENTITY = "identity.json"
+_HASH = "sha256:"
+
+_OTHER_SECTIONS = ("tile.", "segment.")
+_WITHOUT_CONSEQUENCE = frozenset(
+    f"train.{name}" for name in ("workers", "worker_start", "checkpoint_every", "log_every", "profile", "report")
+)
 
 
-def run_identity(config: Config, training: LabelTable, validation: LabelTable | None) -> dict[str, str]:
-    """What makes two runs the same: the configuration that training reads, and the labels."""
-    relevant = {k: v for k, v in config.model_dump(mode="json").items() if k not in ("tile", "segment")}
+def run_identity(
+    config: Config, training: LabelTable, validation: LabelTable | None, *, n_processes: int = 1
+) -> dict[str, str]:
+    """What makes two runs the same: the configuration that decides the weights, the labels, and the processes."""
+    relevant = sorted((key, value) for key, value in _flat(config).items() if _decides(key))
     return {
-        "config": _digest(json.dumps(relevant, sort_keys=True).encode()),
+        "config": _digest(json.dumps(relevant).encode()),
+        "classes": ", ".join(training.classes),
+        "patches": f"{training.patch_px} px at {patch_mpp(training, config):g} um/px",
         "training_data": table_fingerprint(training),
         "validation_data": "none" if validation is None else table_fingerprint(validation),
+        "processes": str(n_processes),
     }
+
+
+def patch_mpp(table: LabelTable, config: Config) -> float:
+    """Micrometres per pixel of the patches; image files do not state it, so the configuration does."""
+    return config.tile.mpp if table.mpp is None else table.mpp
 
 
 def table_fingerprint(table: LabelTable) -> str:
@@ -45,6 +62,11 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @property
+    def state_path(self) -> Path:
+        """The resumable state."""
+        return self.path / _STATE
 
     @property
     def finished(self) -> bool:
@@ -67,7 +89,7 @@ class RunFolder:
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """Replaces the resumable state."""
-        with replacing(self.path / _STATE) as temporary:
+        with replacing(self.state_path) as temporary:
             torch.save(dict(state), temporary)
 
     def load_state(self) -> dict[str, Any] | None:
@@ -76,16 +98,26 @@ class RunFolder:
         Raises:
             TrainingError: If the file cannot be read.
         """
-        path = self.path / _STATE
+        path = self.state_path
         if not path.is_file():
             return None
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as err:  # torch raises many types here
-            raise TrainingError(f"{path}: cannot be read ({err}); remove it to start the run anew") from err
+            told = " ".join(str(err).split())[:200]
+            raise TrainingError(f"{path}: cannot be read ({told}); remove it to start the run anew") from err
         if not isinstance(state, dict):
             raise TrainingError(f"{path}: holds no training state; remove it to start the run anew")
         return state
+
+    def changed_settings(self, config: Config) -> list[str]:
+        """Settings that decide the weights and were others when the run was started, as `key was, now is`."""
+        try:
+            then = _flat(load_config(self.path / _CONFIG))
+        except ConfigError:  # written by another version
+            return []
+        now = _flat(config)
+        return [f"{k} {then[k]}, now {now[k]}" for k in now if _decides(k) and then.get(k) != now[k]]
 
     def scores(self) -> dict[str, float]:
         """Scores of a finished run on its held-out patches."""
@@ -100,8 +132,8 @@ class MetricsFile:
     """A CSV table with one line per logged step and one per validation."""
 
     COLUMNS = (
-        "step", "epoch", "part", "learning_rate", "loss", "classification", "exclusion", "background", "diversity",
-        "usage", "similarity", "diversity_gradient_ratio", "auroc", "f1", "exact_match", "miou",
+        "step", "epoch", "part", "learning_rate", "loss", *TERMS,
+        "diversity_gradient_ratio", "auroc", "f1", "exact_match", "miou", "miou_oracle_gate",
         "patches_per_s", "data_wait",
     )  # fmt: skip
 
@@ -124,14 +156,14 @@ class MetricsFile:
 
 
 def choose_run(
-    runs_dir: Path, out: Path | None, *, name: str, identity: Mapping[str, str], resume: bool | None
+    runs_dir: Path, out: Path | None, *, config: Config, identity: Mapping[str, str], resume: bool | None
 ) -> RunFolder:
     """The folder to train in: the one asked for, an unfinished run of the same configuration and data, or a new one.
 
     Args:
         runs_dir: Where runs are kept.
         out: The folder asked for, or None.
-        name: Name of a new run.
+        config: The configuration; its name is that of a new run.
         identity: Result of `run_identity`.
         resume: True must find a run to go on with, False never does, None does where there is one.
 
@@ -139,7 +171,7 @@ def choose_run(
         TrainingError: If `out` belongs to another run, or there is nothing to resume.
     """
     if out is not None:
-        return _asked_for(RunFolder(out), identity, resume)
+        return _asked_for(RunFolder(out), config, identity, resume)
     if resume is not False:
         found = _unfinished(runs_dir, identity)
         if found is not None:
@@ -147,10 +179,10 @@ def choose_run(
     if resume:
         raise TrainingError(f"{runs_dir}: holds no unfinished run of this configuration and data; leave out --resume")
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return RunFolder(runs_dir / f"{stamp}-{name}")
+    return RunFolder(runs_dir / f"{stamp}-{config.name}")
 
 
-def _asked_for(folder: RunFolder, identity: Mapping[str, str], resume: bool | None) -> RunFolder:
+def _asked_for(folder: RunFolder, config: Config, identity: Mapping[str, str], resume: bool | None) -> RunFolder:
     found = folder.identity()
     if found is None:
         if resume:
@@ -159,9 +191,21 @@ def _asked_for(folder: RunFolder, identity: Mapping[str, str], resume: bool | No
             raise TrainingError(f"{folder.path}: is not empty and no run of ours; choose another --out")
         return folder
     if found != dict(identity):
-        differs = ", ".join(k.replace("_", " ") for k in identity if found.get(k) != identity[k])
-        raise TrainingError(f"{folder.path}: holds a run with another {differs}; choose another --out or remove it")
+        differs = "; ".join(
+            _told(key, found.get(key), value, folder.changed_settings(config))
+            for key, value in identity.items()
+            if found.get(key) != value
+        )
+        raise TrainingError(f"{folder.path}: holds a run with another {differs}. Choose another --out, or remove it")
     return folder
+
+
+def _told(key: str, then: str | None, now: str, changed: Sequence[str]) -> str:
+    name = {"config": "configuration"}.get(key, key.replace("_", " "))
+    if key == "config":
+        return f"{name} ({'; '.join(changed)})" if changed else name
+    is_hash = now.startswith(_HASH)
+    return name if then is None or is_hash else f"{name} ({then}, now {now})"
 
 
 def _unfinished(runs_dir: Path, identity: Mapping[str, str]) -> RunFolder | None:
@@ -179,5 +223,23 @@ def _step_of(row: Mapping[str, str]) -> int:
     return int(text) if text.isdigit() else -1
 
 
+def _flat(config: Config) -> dict[str, Any]:
+    """Every setting by its dotted key."""
+
+    def walk(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+        for name, value in tree.items():
+            if isinstance(value, Mapping):
+                yield from walk(value, f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}", value
+
+    return dict(walk(config.model_dump(mode="json"), ""))
+
+
+def _decides(key: str) -> bool:
+    """Whether a setting changes the weights that come out."""
+    return not key.startswith(_OTHER_SECTIONS) and key not in _WITHOUT_CONSEQUENCE
+
+
 def _digest(content: bytes) -> str:
-    return "sha256:" + hashlib.sha256(content).hexdigest()
+    return _HASH + hashlib.sha256(content).hexdigest()

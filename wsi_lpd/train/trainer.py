@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.tensorboard import SummaryWriter
+from torch.profiler import record_function
 
 from wsi_lpd.config import Config
 from wsi_lpd.errors import TrainingError
 from wsi_lpd.losses.classification import positive_weights
-from wsi_lpd.models.device import autocast, autocast_dtype
-from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, build_network
+from wsi_lpd.methods.base import Place
+from wsi_lpd.models.network import LpdNetwork
 from wsi_lpd.patches.labels import LabelTable
 from wsi_lpd.progress import SILENT, Progress
-from wsi_lpd.train.augment import flipped, glass_share, recoloured
 from wsi_lpd.train.clock import Clock
-from wsi_lpd.train.data import epoch_batches, training_batches
-from wsi_lpd.train.objective import Losses, lpd_losses, ramp
-from wsi_lpd.train.optimizer import build_optimizer, rate_factor, set_rate
-from wsi_lpd.train.run_folder import MetricsFile, RunFolder
-from wsi_lpd.train.validation import Validation, to_images, validate
+from wsi_lpd.train.data import Batch, batches_per_epoch, ordered_batches, training_batches
+from wsi_lpd.train.learner import Learner
+from wsi_lpd.train.logbook import logbook
+from wsi_lpd.train.processes import ALONE, Processes
+from wsi_lpd.train.profiling import profiled
+from wsi_lpd.train.run_folder import RunFolder
+from wsi_lpd.train.validation import Validation, validate
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +35,25 @@ class TrainingResult:
     network: LpdNetwork
     """The averaged weights, on the CPU, in eval mode."""
     validation: Validation | None
+    """Of the finished network; None where nothing was held out, and in all processes but the first."""
     steps: int
 
 
 class Trainer:
-    """Trains one network; every random number is a function of the seed and the step, so a resumed run is the same."""
+    """Trains one network from a run folder's last checkpoint to the end; a resumed run gives the same weights.
+
+    Args:
+        config: The configuration.
+        training: Patches to learn from.
+        validation: Held-out patches, scored at the end of every epoch.
+        run: Where everything is written, by the first process alone.
+        device: Where the network runs.
+        progress: Told of every step.
+        processes: This process among those that train together.
+
+    Raises:
+        TrainingError: If there are too few patches for one step.
+    """
 
     def __init__(
         self,
@@ -51,198 +64,110 @@ class Trainer:
         run: RunFolder,
         device: torch.device,
         progress: Progress = SILENT,
+        processes: Processes = ALONE,
     ) -> None:
         self.config = config
         self.training = training
-        self.validation = validation
+        self.validation = validation if processes.is_first else None
         self.run = run
         self.device = device
-        self.progress = progress
-        torch.manual_seed(config.train.seed)
-        self.network = build_network(config.model, n_classes=len(training.classes)).to(device)
-        self.average = AveragedModel(
-            self.network,
-            multi_avg_fn=get_ema_multi_avg_fn(config.train.ema_decay),  # type: ignore[no-untyped-call]
-            use_buffers=True,
-        )
-        self.optimizer = build_optimizer(self.network, config.train)
-        self.autocast_dtype = autocast_dtype(config.train.precision, device)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.autocast_dtype == torch.float16)
-        self.steps_per_epoch = self._batches_per_epoch() // config.train.accumulate
+        self.progress = progress if processes.is_first else SILENT
+        self.processes = processes
+        per_epoch = batches_per_epoch(len(training), config.train.batch_size, processes=processes)
+        self.steps_per_epoch = per_epoch // config.train.accumulate
         if self.steps_per_epoch == 0:
             raise TrainingError(
-                f"{len(training)} patches give {self._batches_per_epoch()} batches an epoch, fewer than "
+                f"{len(training)} patches give {per_epoch} batches an epoch, fewer than "
                 f"train.accumulate={config.train.accumulate}; lower it or train.batch_size"
             )
         self.total_steps = config.train.epochs * self.steps_per_epoch
         if config.train.max_steps is not None:
             self.total_steps = min(self.total_steps, config.train.max_steps)
         labels = torch.from_numpy(training.labels)
-        weights = positive_weights(labels) if config.loss.balance_classes else torch.ones(labels.shape[1])
-        self.positive_weights = weights.to(device)
+        self.learner = Learner(
+            config,
+            class_names=training.classes,
+            positive_weights=positive_weights(labels) if config.loss.balance_classes else torch.ones(labels.shape[1]),
+            device=device,
+            processes=processes,
+        )
 
     def fit(self) -> TrainingResult:
         """Trains to the end, from the last checkpoint where there is one."""
+        settings = self.config.train
         first = self._resume()
-        metrics = self.run.metrics(from_step=first)
-        accumulate = self.config.train.accumulate
-        batches = training_batches(
-            self.training,
-            batch_size=self.config.train.batch_size,
-            seed=self.config.train.seed,
-            workers=self.config.train.workers,
-            first=first * accumulate,
-            last=self.total_steps * accumulate,
-        )
+        if first == 0:
+            self.learner.prepare(ordered_batches(self.training, batch_size=2 * settings.batch_size, workers=0))
+        batches = self._batches(first)
         scores: Validation | None = None
         with (
             self.progress.stage("training", self.total_steps, "steps") as advance,
-            SummaryWriter(str(self.run.path), purge_step=first) as board,
+            logbook(self.run, first=first, writes=self.processes.is_first) as log,
+            profiled(self.run.path, settings.profile if self.processes.is_first else 0, self.device) as stepped,
         ):
             advance(first)
             clock = Clock()
             for step in range(first, self.total_steps):
-                batch = []
-                for _ in range(accumulate):
-                    with clock.waiting():
-                        batch.append(next(batches))
-                row = self._step(step, batch)
-                clock.count(sum(len(patches) for patches, _ in batch))
-                advance(1)
                 done = step + 1
-                place = {"step": done, "epoch": step // self.steps_per_epoch + 1}
+                with clock.waiting(), record_function("wait for data"):
+                    batch = [next(batches) for _ in range(settings.accumulate)]
+                row = self.learner.step(self._place(step), batch, logged=done % settings.log_every == 0)
+                clock.count(self.processes.count * sum(len(patches) for patches, _ in batch))
+                advance(1)
+                stepped()
+                where = {"step": done, "epoch": step // self.steps_per_epoch + 1}
                 if row is not None:
-                    _log(metrics, board, {**place, "part": "train", **row, **clock.row()})
-                last_of_epoch = done % self.steps_per_epoch == 0 or done == self.total_steps
-                if last_of_epoch and self.validation is not None:
-                    scores = self._validate()
-                    _log(metrics, board, {**place, "part": "val", **scores.metrics})
-                if done % self.config.train.checkpoint_every == 0 and done < self.total_steps:
-                    self.run.save_state(self._state(done))
+                    log({**where, "part": "train", **row, **clock.row()})
+                if (done % self.steps_per_epoch == 0 or done == self.total_steps) and self.validation is not None:
+                    with clock.apart():
+                        scores = self._validate(self.validation)
+                    log({**where, "part": "val", **scores.metrics})
+                if done % settings.checkpoint_every == 0 and done < self.total_steps and self.processes.is_first:
+                    self.run.save_state({"step": done, **self.learner.state_dict()})
         if scores is None and self.validation is not None:
-            scores = self._validate()
-        return TrainingResult(_averaged(self.average).cpu().eval(), scores, self.total_steps)
+            scores = self._validate(self.validation)
+        return TrainingResult(self.learner.average.network.cpu().eval(), scores, self.total_steps)
 
-    def _step(self, step: int, batch: list[tuple[Tensor, Tensor]]) -> dict[str, float] | None:
-        """One optimiser step; returns numbers for the log at every `log_every`-th step."""
-        config = self.config
-        self.network.train()
-        set_rate(self.optimizer, rate_factor(step, self.total_steps, config.train.warmup))
-        strength = ramp(step / self.total_steps, config.loss)
-        logged = (step + 1) % config.train.log_every == 0
-        row: dict[str, float] = {}
-        generator = torch.Generator().manual_seed(_mix(config.train.seed, step))
-        torch.manual_seed(_mix(config.train.seed, step))  # drop-path draws from the global generator
-        for patches, labels in batch:
-            losses = self._losses(patches, labels, generator, strength)
-            if logged and not row:
-                row = losses.values()
-                if strength > 0:
-                    row["diversity_gradient_ratio"] = self._gradient_ratio(losses)
-            self.scaler.scale(losses.total / len(batch)).backward()  # type: ignore[no-untyped-call]
-        self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.network.parameters(), config.train.clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.average.update_parameters(self.network)
-        if logged:
-            if not all(torch.isfinite(torch.tensor(list(row.values())))):
-                raise TrainingError(f"step {step + 1}: the loss is not finite; lower train.learning_rate")
-            return row | {"learning_rate": self.optimizer.param_groups[0]["lr"]}
-        return None
+    def _place(self, step: int) -> Place:
+        return Place(step, self.total_steps, self.steps_per_epoch)
 
-    def _losses(self, patches: Tensor, labels: Tensor, generator: torch.Generator, strength: float) -> Losses:
-        config = self.config
-        images = to_images(patches, self.device)
-        labels = labels.to(self.device, non_blocking=True)
-        if config.augment.flips:
-            images = flipped(images, generator)
-        clean = images
-        mosaic = self._mosaic(len(images), generator)
-        images = recoloured(images, config.augment, generator)
-        with autocast(self.device, self.autocast_dtype):
-            output = self.network(images, mosaic=mosaic)
-            teacher = None
-            if strength > 0:
-                with torch.no_grad():
-                    teacher = _averaged(self.average).eval()(images, mosaic=mosaic)
-        return lpd_losses(
-            self.network,
-            output,
-            teacher,
-            labels=labels,
-            glass=glass_share(clean, (output.fused_maps.shape[-2], output.fused_maps.shape[-1])),
-            positive_weights=self.positive_weights,
-            strength=strength,
-            config=config.loss,
+    def _batches(self, first: int) -> Iterator[Batch]:
+        settings = self.config.train
+        return training_batches(
+            self.training,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            workers=settings.workers,
+            worker_start=settings.worker_start,
+            first=first * settings.accumulate,
+            last=self.total_steps * settings.accumulate,
+            processes=self.processes,
         )
 
-    def _mosaic(self, n_images: int, generator: torch.Generator) -> int:
-        """Patches side by side in this step: two in the configured share of steps, if the batch can be laid out so."""
-        drawn = float(torch.rand((), generator=generator))
-        wanted = drawn < self.config.augment.mosaic and n_images % MOSAIC_SIDE**2 == 0
-        return MOSAIC_SIDE if wanted else 1
-
-    def _gradient_ratio(self, losses: Losses) -> float:
-        """Norm of the diversity term's gradient on the prototypes over that of the classification loss."""
-        vectors = self.network.prototypes.vectors
-        norms = [
-            torch.autograd.grad(term, vectors, retain_graph=True)[0].norm()
-            for term in (losses.diversity, losses.classification)
-        ]
-        return float(norms[0] / norms[1].clamp(min=1e-12))
-
-    def _validate(self) -> Validation:
-        assert self.validation is not None
+    def _validate(self, table: LabelTable) -> Validation:
         return validate(
-            _averaged(self.average),
-            self.validation,
+            self.learner.average.network,
+            table,
             batch_size=2 * self.config.train.batch_size,
             workers=0,
             device=self.device,
+            oracle_gate=self.config.method == "lpd-reference" and self.config.reference.oracle_gate,
         )
 
-    def _batches_per_epoch(self) -> int:
-        return len(epoch_batches(len(self.training), self.config.train.batch_size, seed=0, epoch=0))
-
-    def _state(self, step: int) -> dict[str, Any]:
-        return {
-            "step": step,
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-        }
-
     def _resume(self) -> int:
-        state = self.run.load_state()
+        """The step to begin with, after the learner has taken over the state that the first process reads."""
+        state = self.processes.from_first(self.run.load_state() if self.processes.is_first else None)
         if state is None:
             return 0
         try:
-            self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.scaler.load_state_dict(state["scaler"])
+            self.learner.load_state_dict(state)
             step = int(state["step"])
-        except (KeyError, RuntimeError, ValueError) as err:
-            raise TrainingError(f"{self.run.path}: its state does not fit this configuration ({err})") from err
+        except (KeyError, TrainingError, TypeError) as err:
+            told = err if isinstance(err, TrainingError) else f"is no training state of wsi-lpd ({err!r})"
+            raise TrainingError(f"{self.run.state_path}: {told}; remove it to start the run anew") from err
+        if not 0 <= step <= self.total_steps:
+            raise TrainingError(
+                f"{self.run.state_path}: is of step {step}, this run has {self.total_steps}; remove it to start anew"
+            )
         logger.info("%s: going on at step %d of %d", self.run.path, step, self.total_steps)
         return step
-
-
-def _averaged(average: AveragedModel) -> LpdNetwork:
-    network = average.module
-    assert isinstance(network, LpdNetwork)
-    return network
-
-
-def _log(metrics: MetricsFile, board: Any, row: dict[str, Any]) -> None:
-    metrics.add(row)
-    for key, value in row.items():
-        if isinstance(value, float):
-            board.add_scalar(f"{row['part']}/{key}", value, row["step"])
-
-
-def _mix(seed: int, step: int) -> int:
-    return (seed * 1_000_003 + step) % 2**63

@@ -1,0 +1,121 @@
+"""The vectorised diversity loss against a plain double loop over prototypes: the same values, and how much faster.
+
+    python benchmarks/losses.py [--device cpu] [--repeats 15]
+
+The loop goes over images, classes and pairs of prototypes, as ProtoSeg and the published LPD code do. Both compute in
+float32, forward and backward; they take turns, and the median of the ratios of neighbours counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from machine import machine
+from torch import Tensor
+from torch.nn import functional as F
+
+from wsi_lpd.losses.diversity import MIN_POSITIONS, diversity_loss
+
+BATCH, CLASSES, PROTOTYPES, SIDE = 10, 4, 10, 28
+TEMPERATURE = 0.1
+PRESENT = 0.6
+"""Share of positions that a class has in the random masks."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def main() -> None:
+    """Prints one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--repeats", type=int, default=15)
+    options = parser.parse_args()
+    print(json.dumps(compared(torch.device(options.device), options.repeats), indent=1))
+
+
+def compared(device: torch.device, repeats: int) -> dict[str, object]:
+    """Values, gradients and times of both."""
+    similarity, mask = (tensor.to(device) for tensor in random_input(seed=0))
+    fast, slow = _value_and_gradient(_vectorised, similarity, mask), _value_and_gradient(looped, similarity, mask)
+    told: dict[str, object] = {
+        "shape": {"B": BATCH, "C": CLASSES, "K": PROTOTYPES, "h": SIDE, "w": SIDE},
+        "value": float(fast[0]),
+        "value_difference": float((fast[0] - slow[0]).abs()),
+        "gradient_difference": float((fast[1] - slow[1]).abs().max() / slow[1].abs().max()),
+    }
+    for name, backward in (("forward", False), ("forward_and_backward", True)):
+        pairs = [
+            (_seconds(_vectorised, similarity, mask, backward), _seconds(looped, similarity, mask, backward))
+            for _ in range(repeats + 1)
+        ][1:]  # the first warms up
+        told[name] = {
+            "vectorised_ms": round(1000 * median(first for first, _ in pairs), 3),
+            "loop_ms": round(1000 * median(second for _, second in pairs), 3),
+            "times_faster": round(median(second / first for first, second in pairs), 1),
+        }
+    return {**told, "repeats": repeats, "threads": torch.get_num_threads(), "machine": machine()}
+
+
+def random_input(*, seed: int) -> tuple[Tensor, Tensor]:
+    """Cosines (B, C, K, h, w) and masks (B, C, h, w), one of which is empty."""
+    generator = torch.Generator().manual_seed(seed)
+    similarity = torch.rand((BATCH, CLASSES, PROTOTYPES, SIDE, SIDE), generator=generator) * 2 - 1
+    mask = torch.rand((BATCH, CLASSES, SIDE, SIDE), generator=generator) < PRESENT
+    mask[1, 2] = False
+    return similarity, mask
+
+
+def looped(similarity: Tensor, class_mask: Tensor) -> Tensor:
+    """The same loss, one pair of prototypes after the other."""
+    n_images, n_classes, n_prototypes = similarity.shape[:3]
+    cells = []
+    for b in range(n_images):
+        for c in range(n_classes):
+            inside = class_mask[b, c]
+            if int(inside.sum()) < MIN_POSITIONS:
+                continue
+            overlaps = []
+            for i in range(n_prototypes):
+                log_i = F.log_softmax(similarity[b, c, i][inside] / TEMPERATURE, dim=0)
+                for j in range(i + 1, n_prototypes):
+                    log_j = F.log_softmax(similarity[b, c, j][inside] / TEMPERATURE, dim=0)
+                    there = F.kl_div(log_j, log_i, reduction="sum", log_target=True)
+                    back = F.kl_div(log_i, log_j, reduction="sum", log_target=True)
+                    overlaps.append(torch.exp(-(there + back) / 2))
+            cells.append(torch.stack(overlaps).mean())
+    return torch.stack(cells).mean()
+
+
+def _vectorised(similarity: Tensor, class_mask: Tensor) -> Tensor:
+    return diversity_loss(similarity, class_mask, temperature=TEMPERATURE)
+
+
+def _value_and_gradient(loss: Loss, similarity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    leaf = similarity.clone().requires_grad_()
+    value = loss(leaf, mask)
+    return value.detach(), torch.autograd.grad(value, leaf)[0]
+
+
+def _seconds(loss: Loss, similarity: Tensor, mask: Tensor, backward: bool) -> float:
+    leaf = similarity.clone().requires_grad_(backward)
+    _wait(leaf)
+    begun = time.perf_counter()
+    value = loss(leaf, mask)
+    if backward:
+        value.backward()  # type: ignore[no-untyped-call]
+    _wait(leaf)
+    return time.perf_counter() - begun
+
+
+def _wait(tensor: Tensor) -> None:
+    if tensor.device.type == "cuda":
+        torch.cuda.synchronize(tensor.device)
+
+
+if __name__ == "__main__":
+    main()

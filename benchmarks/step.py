@@ -1,0 +1,145 @@
+"""What a training step of the default lpd costs against cam, and how long training waits for its data.
+
+    python benchmarks/step.py [--repeats 30] [--patch-px 64] [--device auto] [--set key=value]
+
+Both learn with the same encoder on the same batch, at nine tenths of the training, where every term is live; a step is
+that of the trainer (augmentation, forward, teacher, backward, update). They take turns, and the median of the ratios
+of neighbours counts. The share of waiting is that of a short run of the default lpd on a generated slide's patch store.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, median
+
+import torch
+from cohorts import patch_settings, synthetic_cohort
+from machine import machine
+from sizes import SIZES
+from torch import Tensor
+
+from wsi_lpd.config import Config, load_config
+from wsi_lpd.methods.base import Place
+from wsi_lpd.models.device import choose_device
+from wsi_lpd.train.learner import Learner
+from wsi_lpd.train.run import load_training_data, train
+
+CLASSES = ("Tumor", "Stroma", "Immune cells", "Necrosis")
+TOTAL = 10_000
+LATE = 9_001
+"""Nine tenths of `TOTAL`, and no step at which prototypes are moved."""
+RUN_STEPS = 50
+LOG_EVERY = 10
+
+
+def main() -> None:
+    """Prints one JSON object."""
+    options = _options()
+    device = choose_device(options.device)
+    told = {
+        **compared(device, options.repeats, (f"tile.patch_px={options.patch_px}", *options.set)),
+        "data_wait": waited(options.device, options.set),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "machine": machine(),
+    }
+    print(json.dumps(told, indent=1))
+
+
+def compared(device: torch.device, repeats: int, settings: Sequence[str]) -> dict[str, object]:
+    """Median seconds of a step of each, and the median of the paired ratios."""
+    configs = {method: load_config(None, (*settings, f"method={method}")) for method in ("cam", "lpd")}
+    learners = {
+        method: Learner(config, class_names=CLASSES, positive_weights=torch.ones(len(CLASSES)), device=device)
+        for method, config in configs.items()
+    }
+    batch = random_batch(configs["lpd"], seed=0)
+    terms = learners["lpd"].step(Place(LATE, TOTAL, TOTAL), [batch], logged=True)
+    pairs = []
+    for i in range(repeats + 3):
+        order = ("cam", "lpd") if i % 2 else ("lpd", "cam")
+        took = {method: _seconds(learners[method], i, batch, device) for method in order}
+        pairs.append((took["cam"], took["lpd"]))
+    pairs = pairs[3:]  # the first ones warm up
+    return {
+        "encoder": configs["lpd"].model.encoder,
+        "batch_size": configs["lpd"].train.batch_size,
+        "patch_px": configs["lpd"].tile.patch_px,
+        "repeats": repeats,
+        "cam_ms": round(1000 * median(cam for cam, _ in pairs), 2),
+        "lpd_ms": round(1000 * median(lpd for _, lpd in pairs), 2),
+        "lpd_over_cam": round(median(lpd / cam for cam, lpd in pairs), 3),
+        "terms_of_lpd": sorted(terms or {}),
+    }
+
+
+def random_batch(config: Config, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Patches uint8 (B, S, S, 3), blotches of two sizes, and labels int8 (B, C) of which each has a positive."""
+    generator = torch.Generator().manual_seed(seed)
+    count, side = config.train.batch_size, config.tile.patch_px
+    coarse, fine = (torch.rand((count, 3, n, n), generator=generator) for n in (5, 23))
+    pixels = sum(torch.nn.functional.interpolate(noise, size=(side, side), mode="bicubic") for noise in (coarse, fine))
+    assert isinstance(pixels, Tensor)
+    patches = (pixels.clamp(0, 2) * 127).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    labels = (torch.rand((count, len(CLASSES)), generator=generator) < 0.4).to(torch.int8)
+    labels[torch.arange(count), torch.arange(count) % len(CLASSES)] = 1
+    return patches, labels
+
+
+def waited(device: str, settings: Sequence[str]) -> dict[str, object]:
+    """Share of the time that a short run of the default lpd waits for its batches."""
+    size = SIZES["tiny"]
+    with tempfile.TemporaryDirectory() as folder:
+        cohort = synthetic_cohort(Path(folder) / "cohort", size)
+        of_run = (f"train.max_steps={RUN_STEPS}", "train.epochs=1000", f"train.log_every={LOG_EVERY}")
+        alone = ("train.val_fraction=0", "train.report=false")
+        config = load_config(None, (*patch_settings("synthetic", size), *of_run, *alone, *settings))
+        run = train(
+            load_training_data([cohort.labels], [], config),
+            config,
+            runs_dir=Path(folder),
+            out=Path(folder) / "run",
+            device=device,
+        )
+        with (run.path / "metrics.csv").open(encoding="utf-8", newline="") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["part"] == "train"][1:]  # the first: workers start
+    return {
+        "share": round(mean(float(row["data_wait"]) for row in rows), 5),
+        "patches_per_s": round(mean(float(row["patches_per_s"]) for row in rows), 1),
+        "steps": RUN_STEPS,
+        "workers": config.train.workers,
+        "batch_size": config.train.batch_size,
+        "patch_px": config.tile.patch_px,
+    }
+
+
+def _seconds(learner: Learner, number: int, batch: tuple[Tensor, Tensor], device: torch.device) -> float:
+    _wait(device)
+    begun = time.perf_counter()
+    learner.step(Place(LATE + 1 + number, TOTAL, TOTAL), [batch], logged=False)
+    _wait(device)
+    return time.perf_counter() - begun
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--patch-px", type=int, default=64)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--set", action="append", default=[], help="key=value for both")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

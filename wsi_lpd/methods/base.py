@@ -1,0 +1,94 @@
+"""What the trainer and a method say to each other."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from wsi_lpd.models.network import LpdNetwork, NetworkOutput
+
+TERMS = ("classification", "exclusion", "background", "pseudo", "diversity", "usage", "similarity")
+"""Every term that a method may name; each is a column of `metrics.csv`."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Terms as they enter the sum, weights included; all scalars, named as in `TERMS`."""
+
+    terms: Mapping[str, Tensor]
+
+    @property
+    def total(self) -> Tensor:
+        """Their sum."""
+        return torch.stack(list(self.terms.values())).sum()
+
+    def values(self) -> dict[str, float]:
+        """Every term and the sum as numbers (waits for the device)."""
+        names = [*self.terms, "loss"]
+        numbers = torch.stack([*self.terms.values(), self.total]).detach().tolist()
+        return dict(zip(names, numbers, strict=True))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One batch, and the networks that may look at it.
+
+    Attributes:
+        images: RGB in [0, 1] as augmented, (B, 3, H, W).
+        clean: The same before any change of colour.
+        labels: 1, 0 or -1 (not labelled), (B, C).
+        positive_weights: Weight of a positive per class, (C,).
+        progress: Share of the training that is done, in [0, 1).
+        network: The network in training, for its parameters; it is run by `student`.
+        student: Runs it on images (B, 3, H, W).
+        teacher: Runs the averaged (EMA) weights, without a graph.
+    """
+
+    images: Tensor
+    clean: Tensor
+    labels: Tensor
+    positive_weights: Tensor
+    progress: float
+    network: LpdNetwork
+    student: Callable[[Tensor], NetworkOutput]
+    teacher: Callable[[Tensor], NetworkOutput]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the training a step is: its number from 0, of how many, and steps per epoch."""
+
+    index: int
+    total: int
+    per_epoch: int
+
+
+class Method(ABC):
+    """A way to learn from image-level labels."""
+
+    def prepare(self, network: LpdNetwork, patches: Iterable[tuple[Tensor, Tensor]]) -> None:  # noqa: B027
+        """Called once before the first step (not after a resume).
+
+        Args:
+            network: Fresh, on its device.
+            patches: Images RGB in [0, 1], (B, 3, H, W), and labels (B, C), on the device, in the order of the table.
+        """
+
+    def rearranges(self, place: Place) -> bool:
+        """Whether `rearrange` is wanted before the losses of a step; a function of the place alone."""
+        return False
+
+    def rearrange(self, step: Step, place: Place) -> bool:
+        """Moves prototypes of `step.network` by hand, if `rearranges` wants it; returns whether any was moved.
+
+        With several processes every one gets the images and labels of all.
+        """
+        return False
+
+    @abstractmethod
+    def losses(self, step: Step) -> Losses:
+        """All terms for one batch."""

@@ -1,0 +1,25 @@
+"""An encoder as training found it: the same weights, never changed."""
+
+from __future__ import annotations
+
+import torch
+
+from wsi_lpd.config import Config
+from wsi_lpd.models.encoders import Encoder, build_encoder
+
+
+def frozen_encoder(config: Config, device: torch.device) -> Encoder:
+    """The configured encoder at its coarsest scale, with the configured weights, in eval mode and without gradients.
+
+    Random weights are drawn from `train.seed`, so that a resumed run has the same; the global generator is left alone.
+
+    Raises:
+        ModelError: If the weights cannot be had.
+    """
+    model = config.model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.train.seed)
+        encoder = build_encoder(
+            model.encoder, weights=model.weights, last_stride=model.last_stride, scales=model.scales[-1:]
+        )
+    return encoder.requires_grad_(False).eval().to(device)

@@ -1,0 +1,76 @@
+"""LPD: learnable prototypes that share a class out between them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wsi_lpd.config import Config
+from wsi_lpd.methods.base import Losses, Method, Place, Step
+from wsi_lpd.methods.spread import revive_prototypes, spread_prototypes
+from wsi_lpd.methods.terms import Refiner, image_terms, mask_terms, ramp
+from wsi_lpd.models.activation import pseudo_mask
+
+
+class Lpd(Method):
+    """Classification, exclusion and background from the start; the terms that need a pseudo mask after a warm-up."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config.loss
+        self._refiner = Refiner(config)
+        self._seed = config.train.seed
+
+    def losses(self, step: Step) -> Losses:
+        """All terms for one batch."""
+        output = step.student(step.images)
+        terms = image_terms(step, output, self.config)
+        strength = ramp(step.progress, self.config)
+        if strength > 0:
+            terms |= mask_terms(output, self._mask(step), self.config, strength=strength)
+            if self.config.similarity_weight > 0:
+                terms["similarity"] = strength * self.config.similarity_weight * self._refiner(step, output)
+        return Losses(terms)
+
+    def rearranges(self, place: Place) -> bool:
+        """When the warm-up ends, and from then on once an epoch."""
+        return self._spreads(place) or self._revives(place)
+
+    def rearrange(self, step: Step, place: Place) -> bool:
+        """Spreads the prototypes when the warm-up ends, and from then on revives dead ones once an epoch."""
+        config = self.config
+        with torch.no_grad():
+            output = step.teacher(step.images)
+            mask = self._mask(step)
+        if self._spreads(place):
+            generator = torch.Generator().manual_seed(self._seed)
+            return bool(spread_prototypes(step.network, output, mask, generator=generator))
+        return bool(
+            revive_prototypes(
+                step.network,
+                output,
+                mask,
+                least_usage=config.revive_below,
+                temperature=config.diversity_temperature,
+            )
+        )
+
+    def _spreads(self, place: Place) -> bool:
+        return self.config.spread and place.index == self._first(place)
+
+    def _revives(self, place: Place) -> bool:
+        once_an_epoch = place.index > self._first(place) and place.index % place.per_epoch == 0
+        return self.config.revive_below > 0 and once_an_epoch
+
+    def _first(self, place: Place) -> int:
+        """The first step after the warm-up; in millionths, as 0.2 * 30 is more than 6 for a computer."""
+        return -(-round(self.config.start * place.total * 1e6) // 1_000_000)
+
+    def _mask(self, step: Step) -> Tensor:
+        teacher = step.teacher(step.images)
+        return pseudo_mask(
+            teacher.fused_maps,
+            teacher.background,
+            step.labels,
+            confidence=self.config.pseudo_confidence,
+            margin=self.config.pseudo_margin,
+        )

@@ -1,0 +1,43 @@
+"""What a method changes in the defaults; a configuration file and `--set` still win over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+MethodName = Literal["lpd", "cam", "pbip", "lpd-reference"]
+
+_LABELS_ALONE: Final[Mapping[str, Any]] = {
+    "loss.exclusion_weight": 0.0,
+    "loss.pseudo_weight": 0.0,
+    "loss.usage_weight": 0.0,
+    "loss.diversity_weight": 0.0,
+    "loss.spread": False,
+    "loss.revive_below": 0.0,
+    "augment.mosaic": 0.0,
+}
+"""Without what is ours; encoder, colour augmentation, optimiser and length of training stay equal for every method."""
+
+PRESETS: Final[Mapping[MethodName, Mapping[str, Any]]] = {
+    "lpd": {},
+    "cam": {**_LABELS_ALONE, "loss.similarity_weight": 0.0, "model.prototypes_per_class": 1},
+    "pbip": {**_LABELS_ALONE, "model.prototypes": "bank", "model.prototypes_per_class": 3, "loss.start": 0.0},
+    "lpd-reference": {
+        **_LABELS_ALONE,
+        "model.prototypes_per_class": 3,
+        "model.prototype_dim": 152,
+        "model.merge": "published",
+        "model.scores": "relative",
+        "model.background": False,
+        "model.initial_scale": 14.2857,
+        "loss.scale_weights": [0.1, 1.0, 1.0],
+        "loss.balance_classes": False,
+        "loss.background_weight": 0.0,
+        "loss.diversity_weight": 0.5,
+        "loss.start": 0.16,
+        "loss.ramp": 0.0,
+    },
+}
+"""`pbip`: k-means bank of three, the refiner from the first step. `lpd-reference`: the shipped configuration of the
+published code (K = 3, weights, abrupt start after 3,000 of 18,744 iterations); its last two scales have weight 1.
+Its prototypes are as long as the last map of the default encoder, since the published diversity compares the two."""

@@ -1,0 +1,93 @@
+"""From a network and labelled patches to the three files: sheet, page and numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from wsi_lpd.classes import TissueClass
+from wsi_lpd.files import write_text
+from wsi_lpd.models.card import ModelCard
+from wsi_lpd.models.network import LpdNetwork
+from wsi_lpd.overlay.draw import write_picture
+from wsi_lpd.patches.labels import LabelTable
+from wsi_lpd.progress import SILENT, Progress
+from wsi_lpd.prototypes.collect import choose_rows, collect, prototype_cosines
+from wsi_lpd.prototypes.findings import ClassFindings, Findings
+from wsi_lpd.prototypes.page import page
+from wsi_lpd.prototypes.sheet import draw_sheet
+
+SHEET_FILE: Final = "prototypes.png"
+PAGE_FILE: Final = "prototypes.html"
+NUMBERS_FILE: Final = "prototypes.json"
+N_PATCHES: Final = 1000
+N_EXAMPLES: Final = 6
+
+
+def find_prototypes(
+    network: LpdNetwork,
+    card: ModelCard,
+    table: LabelTable,
+    *,
+    run: str,
+    what: str,
+    device: torch.device,
+    n_patches: int = N_PATCHES,
+    n_examples: int = N_EXAMPLES,
+    progress: Progress = SILENT,
+) -> Findings:
+    """Looks at patches and finds out what each prototype responds to.
+
+    Args:
+        network: The trained network.
+        card: Its card.
+        table: Labelled patches, with the classes of the card in its order.
+        run: Name of the run.
+        what: What the patches are, in words such as `held-out patches`.
+        device: Where the network runs.
+        n_patches: Most patches to look at.
+        n_examples: Most patches to keep per prototype.
+        progress: Told of every patch.
+    """
+    rows = choose_rows(table, n_patches)
+    figures = collect(
+        network, table, rows, config=card.config.loss, n_examples=n_examples, device=device, progress=progress
+    )
+    cosines = prototype_cosines(network)
+    return Findings(
+        run=run,
+        model_sha256=str(card.weights_sha256),
+        what=what,
+        table=table,
+        n_patches=len(rows),
+        n_masks=0 if table.masks is None else sum(table.masks[row] is not None for row in rows),
+        mpp=card.mpp if table.mpp is None else table.mpp,
+        patch_px=card.patch_px if table.patch_px is None else table.patch_px,
+        scales=card.encoder.scales,
+        classes=tuple(
+            ClassFindings(
+                tissue=TissueClass(c.name, c.color),
+                n_labelled=int((table.labels[rows, i] == 1).sum()),
+                figures=figures[i],
+                cosines=cosines[:, i],
+            )
+            for i, c in enumerate(card.classes)
+        ),
+    )
+
+
+def write_findings(findings: Findings, folder: Path) -> list[Path]:
+    """Writes `prototypes.png`, `prototypes.html` and `prototypes.json` into a folder, replacing older ones.
+
+    Raises:
+        StoreError: If a patch cannot be read again.
+        LabelError: The same, for image files.
+    """
+    paths = [folder / name for name in (SHEET_FILE, PAGE_FILE, NUMBERS_FILE)]
+    write_picture(paths[0], draw_sheet(findings))
+    write_text(paths[1], page(findings))
+    write_text(paths[2], json.dumps(findings.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return paths
