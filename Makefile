@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env demo test lint test-slow test-gpu wheel clean
+.PHONY: env demo test lint test-slow test-gpu bench-methods wheel clean
 
 env: $(VENV)/.installed
 
@@ -20,6 +20,7 @@ lint: env
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --explicit-package-bases cli
+	$(BIN)/mypy benchmarks
 
 test: lint       ## what CI runs: linters, types, and every test that is not slow
 	$(BIN)/pytest -m "not slow and not gpu"
@@ -29,6 +30,10 @@ test-slow: env
 
 test-gpu: env
 	$(BIN)/pytest -m "gpu"
+
+bench-methods: env  ## the tables of docs/methods.md; DATA=FOLDER/wsss4luad/3.testing adds real tissue, GPU=1 larger sizes
+	$(BIN)/python benchmarks/methods.py $(if $(GPU),--size gpu --out bench-methods-gpu,--out bench-methods) \
+		$(if $(DATA),--data "$(DATA)") $(BENCH)
 
 wheel: env
 	$(BIN)/python -m build

@@ -121,7 +121,7 @@ def synthetic_cohort(folder: Path, size: BenchSize) -> Cohort:
         # A truth pixel as large as a scored one: nothing is resampled.
         scale = round(size.mpp / SLIDE_MPP)
         for slide in _slides(folder / "others", size.n_held_out, size.held_out_px, first, truth_downsample=scale):
-            _keep(folder, _whole(slide))
+            keep(folder, _whole(slide))
         _mark_ready(folder, made_from)
     return cohort
 
@@ -152,7 +152,7 @@ def wsss4luad_cohort(folder: Path, data: Path) -> Cohort:
         chosen = [i for i, pair in enumerate(whole.pairs) if pair.name in names]
         pairs, groups = tuple(whole.pairs[i] for i in chosen), tuple(whole.groups[i] for i in chosen)
         for image in replace(whole, pairs=pairs, groups=groups):
-            _keep(folder, image)
+            keep(folder, image)
         _mark_ready(folder, made_from)
     return cohort
 
@@ -221,7 +221,7 @@ def _whole(slide: SyntheticSlide) -> TrueImage:
     return TrueImage(slide.path.stem, slide.path.stem, pixels, truth)
 
 
-def _keep(folder: Path, image: TrueImage) -> None:
+def keep(folder: Path, image: TrueImage) -> None:
     path = folder / "held-out" / f"{image.name}.npz"
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, pixels=image.pixels, truth=image.truth, group=np.array(image.group))

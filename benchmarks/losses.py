@@ -41,7 +41,7 @@ def main() -> None:
 def compared(device: torch.device, repeats: int) -> dict[str, object]:
     """Values, gradients and times of both."""
     similarity, mask = (tensor.to(device) for tensor in random_input(seed=0))
-    fast, slow = _value_and_gradient(_vectorised, similarity, mask), _value_and_gradient(looped, similarity, mask)
+    fast, slow = value_and_gradient(vectorised, similarity, mask), value_and_gradient(looped, similarity, mask)
     told: dict[str, object] = {
         "shape": {"B": BATCH, "C": CLASSES, "K": PROTOTYPES, "h": SIDE, "w": SIDE},
         "value": float(fast[0]),
@@ -50,7 +50,7 @@ def compared(device: torch.device, repeats: int) -> dict[str, object]:
     }
     for name, backward in (("forward", False), ("forward_and_backward", True)):
         pairs = [
-            (_seconds(_vectorised, similarity, mask, backward), _seconds(looped, similarity, mask, backward))
+            (_seconds(vectorised, similarity, mask, backward), _seconds(looped, similarity, mask, backward))
             for _ in range(repeats + 1)
         ][1:]  # the first warms up
         told[name] = {
@@ -62,9 +62,11 @@ def compared(device: torch.device, repeats: int) -> dict[str, object]:
 
 
 def random_input(*, seed: int) -> tuple[Tensor, Tensor]:
-    """Cosines (B, C, K, h, w) and masks (B, C, h, w), one of which is empty."""
+    """Cosines (B, C, K, h, w), alike within a class, and masks (B, C, h, w), one of which is empty."""
     generator = torch.Generator().manual_seed(seed)
-    similarity = torch.rand((BATCH, CLASSES, PROTOTYPES, SIDE, SIDE), generator=generator) * 2 - 1
+    shared = torch.rand((BATCH, CLASSES, 1, SIDE, SIDE), generator=generator) - 0.5
+    own = torch.rand((BATCH, CLASSES, PROTOTYPES, SIDE, SIDE), generator=generator) - 0.5
+    similarity = shared + 0.3 * own
     mask = torch.rand((BATCH, CLASSES, SIDE, SIDE), generator=generator) < PRESENT
     mask[1, 2] = False
     return similarity, mask
@@ -79,23 +81,22 @@ def looped(similarity: Tensor, class_mask: Tensor) -> Tensor:
             inside = class_mask[b, c]
             if int(inside.sum()) < MIN_POSITIONS:
                 continue
+            logs = [F.log_softmax(similarity[b, c, k][inside] / TEMPERATURE, dim=0) for k in range(n_prototypes)]
             overlaps = []
             for i in range(n_prototypes):
-                log_i = F.log_softmax(similarity[b, c, i][inside] / TEMPERATURE, dim=0)
                 for j in range(i + 1, n_prototypes):
-                    log_j = F.log_softmax(similarity[b, c, j][inside] / TEMPERATURE, dim=0)
-                    there = F.kl_div(log_j, log_i, reduction="sum", log_target=True)
-                    back = F.kl_div(log_i, log_j, reduction="sum", log_target=True)
+                    there = F.kl_div(logs[j], logs[i], reduction="sum", log_target=True)
+                    back = F.kl_div(logs[i], logs[j], reduction="sum", log_target=True)
                     overlaps.append(torch.exp(-(there + back) / 2))
             cells.append(torch.stack(overlaps).mean())
     return torch.stack(cells).mean()
 
 
-def _vectorised(similarity: Tensor, class_mask: Tensor) -> Tensor:
+def vectorised(similarity: Tensor, class_mask: Tensor) -> Tensor:
     return diversity_loss(similarity, class_mask, temperature=TEMPERATURE)
 
 
-def _value_and_gradient(loss: Loss, similarity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def value_and_gradient(loss: Loss, similarity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     leaf = similarity.clone().requires_grad_()
     value = loss(leaf, mask)
     return value.detach(), torch.autograd.grad(value, leaf)[0]

@@ -147,10 +147,10 @@ def _metrics(run: Path) -> list[dict[str, str]]:
 
 def _scored(predictor: Predictor, images: HeldOut, refinement: RefinementName, config: Config) -> dict[str, Any]:
     reports = evaluate_model(predictor, images, gates=GATES, refinement=refinement, config=config.segment)
-    return {gate: _counts(report) for gate, report in reports.items()}
+    return {gate: counts_of(report) for gate, report in reports.items()}
 
 
-def _counts(report: Report) -> dict[str, Any]:
+def counts_of(report: Report) -> dict[str, Any]:
     return {"images": [_image_counts(image) for image in report.images]}
 
 

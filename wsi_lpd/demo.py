@@ -36,7 +36,12 @@ class DemoSize:
     settings: tuple[str, ...]
 
 
-FULL = DemoSize(n_slides=8, slide_px=8192, held_out_px=8192, settings=("train.epochs=30", "segment.views=8"))
+FULL = DemoSize(
+    n_slides=8,
+    slide_px=8192,
+    held_out_px=8192,
+    settings=("tile.stride_px=32", "train.max_steps=2800", "segment.views=8", "segment.refine=pamr"),
+)
 QUICK = DemoSize(n_slides=2, slide_px=3072, held_out_px=3072, settings=("train.max_steps=40",))
 """Shows that everything works, in about a minute; too little training for a good map."""
 

@@ -30,6 +30,7 @@ PRESETS: Final[Mapping[MethodName, Mapping[str, Any]]] = {
         "model.scores": "relative",
         "model.background": False,
         "model.initial_scale": 14.2857,
+        "model.fusion_weights": [0.3, 0.3, 0.4],
         "loss.scale_weights": [0.1, 1.0, 1.0],
         "loss.balance_classes": False,
         "loss.background_weight": 0.0,

@@ -324,6 +324,15 @@ def test_a_process_that_is_killed__is_told_by_another():
     assert re.search(r"process 0 has lost another process.*run the same command again", str(error))
 
 
+def test_after_a_failure__the_same_process_may_join_others_anew():
+    def fail_once(rank):
+        with pytest.raises(TrainingError), joined("cpu"):
+            raise TrainingError("once")
+        torch.distributed.get_world_size()
+
+    assert [type(error) for error in together(fail_once)] == [ValueError] * 2, "the group of the failed run is gone"
+
+
 def test_without_a_launcher__there_is_one_process(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with joined("cpu") as processes:

@@ -84,11 +84,7 @@ class Learner:
         self.objective: nn.Module = Objective(self.network, self.method)
         if processes.count > 1:
             self.objective = _parallel(self.objective)
-        self.optimizer = build_optimizer(
-            self.network,
-            settings,
-            decay_everything=config.method == "lpd-reference" and config.reference.decay_everything,
-        )
+        self.optimizer = build_optimizer(self.network, config)
         self._autocast_dtype = autocast_dtype(settings.precision, device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._autocast_dtype == torch.float16)
 

@@ -7,14 +7,14 @@ import math
 import torch
 from torch import nn
 
-from wsi_lpd.config import TrainConfig
+from wsi_lpd.config import Config
 
 
-def build_optimizer(network: nn.Module, config: TrainConfig, *, decay_everything: bool = False) -> torch.optim.AdamW:
+def build_optimizer(network: nn.Module, config: Config) -> torch.optim.AdamW:
     """AdamW with three groups: matrices (decayed), prototypes (their own rate), and all else (not decayed).
 
     Norms, biases, scales, offsets and prototypes are not decayed: pulling them to zero has no meaning. With
-    `decay_everything` they are, as the published LPD does.
+    `reference.decay_everything` the method lpd-reference decays them, as the published code does.
     """
     decayed, plain, prototypes = [], [], []
     for name, parameter in network.named_parameters():
@@ -26,12 +26,13 @@ def build_optimizer(network: nn.Module, config: TrainConfig, *, decay_everything
             plain.append(parameter)
         else:
             decayed.append(parameter)
-    rate = config.learning_rate
-    other_decay = config.weight_decay if decay_everything else 0.0
+    settings, rate = config.train, config.peak_learning_rate
+    decays_all = config.method == "lpd-reference" and config.reference.decay_everything
+    other_decay = settings.weight_decay if decays_all else 0.0
     groups = [
-        {"params": decayed, "peak": rate, "weight_decay": config.weight_decay},
+        {"params": decayed, "peak": rate, "weight_decay": settings.weight_decay},
         {"params": plain, "peak": rate, "weight_decay": other_decay},
-        {"params": prototypes, "peak": config.prototype_learning_rate, "weight_decay": other_decay},
+        {"params": prototypes, "peak": settings.prototype_learning_rate, "weight_decay": other_decay},
     ]
     # One kernel, which unlike torch's other forms does not ask the device for its step number.
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in network.parameters())

@@ -127,7 +127,10 @@ def joined(device: str) -> Iterator[Processes]:
     try:
         yield processes
     except BaseException as err:
-        if not _is_first_to_fail(store, processes):
+        first = _is_first_to_fail(store, processes)
+        if dist.get_backend() == "gloo":  # the end of others may wait for GPU work that never ends
+            dist.destroy_process_group()
+        if not first:
             raise PeerError("another process of this training failed, and has told why") from err
         if _is_broken_line(err):
             raise TrainingError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from wsi_lpd.classes import qupath_classes
@@ -16,6 +17,7 @@ from wsi_lpd.models.runs import RUNS_DIR, mark_latest
 from wsi_lpd.patches.labels import LabelTable, read_labels
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.train.calibration import fit_calibration
+from wsi_lpd.train.companions import companions
 from wsi_lpd.train.data import split_by_group
 from wsi_lpd.train.modes import deterministic
 from wsi_lpd.train.processes import Processes, joined
@@ -110,7 +112,12 @@ def train(
             raise its subclass PeerError.
         ModelError: If encoder, weights or device cannot be had.
     """
-    with joined(device) as processes, deterministic(config.train.deterministic):
+    work = partial(train, data, config, runs_dir=runs_dir, out=out, resume=resume, device=device)
+    with (
+        companions(config.train.processes, work),
+        joined(device) as processes,
+        deterministic(config.train.deterministic),
+    ):
         identity = run_identity(config, data.training, data.validation, n_processes=processes.count)
         run = _chosen_run(runs_dir, out, config, identity, resume, processes)
         if run.finished:

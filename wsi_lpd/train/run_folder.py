@@ -27,7 +27,8 @@ _HASH = "sha256:"
 
 _OTHER_SECTIONS = ("tile.", "segment.")
 _WITHOUT_CONSEQUENCE = frozenset(
-    f"train.{name}" for name in ("workers", "worker_start", "checkpoint_every", "log_every", "profile", "report")
+    f"train.{name}"
+    for name in ("processes", "workers", "worker_start", "checkpoint_every", "log_every", "profile", "report")
 )
 
 
