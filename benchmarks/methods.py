@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -41,6 +42,7 @@ LEAST_LINES = 10
 def main() -> None:
     """Prepares, runs what is missing, and prints the tables."""
     options = _options()
+    signal.signal(signal.SIGTERM, _stopped)
     try:
         failed = _benchmark(options)
     except WsiLpdError as err:
@@ -158,21 +160,29 @@ def _run_all(
     missing: Sequence[Job], cohorts: Mapping[str, Cohort], place: Place, options: argparse.Namespace
 ) -> list[Path]:
     begun, failed = time.monotonic(), []
+    started: list[subprocess.Popen[bytes]] = []
     with ThreadPoolExecutor(options.jobs) as pool:
-        running = [(job, pool.submit(_run, job, cohorts[job.cohort], place, options)) for job in missing]
+        running = [(job, pool.submit(_run, job, cohorts[job.cohort], place, options, started)) for job in missing]
         try:
             for done, (job, future) in enumerate(running, start=1):
+                outcome = ""
                 if not future.result():
                     failed.append(place.log(job))
+                    outcome = f" FAILED: {_last_line(place.log(job))}"
                 minutes = (time.monotonic() - begun) / 60
-                print(f"{done}/{len(missing)} {job.name} {minutes:.1f} min", file=sys.stderr, flush=True)
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)  # the children were interrupted as well
+                print(f"{done}/{len(missing)} {job.name} {minutes:.1f} min{outcome}", file=sys.stderr, flush=True)
+        except BaseException:  # Ctrl-C, or what `_stopped` raises: no run stays behind that the next call would meet
+            for _, future in running:
+                future.cancel()
+            for process in started:
+                process.terminate()
             raise
     return failed
 
 
-def _run(job: Job, cohort: Cohort, place: Place, options: argparse.Namespace) -> bool:
+def _run(
+    job: Job, cohort: Cohort, place: Place, options: argparse.Namespace, started: list[subprocess.Popen[bytes]]
+) -> bool:
     task = {
         "job": job.to_json(),
         "cohort_folder": str(cohort.folder),
@@ -186,8 +196,18 @@ def _run(job: Job, cohort: Cohort, place: Place, options: argparse.Namespace) ->
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     command = [sys.executable, str(Path(__file__).with_name("one_run.py")), str(description)]
     with place.log(job).open("w", encoding="utf-8") as log:
-        finished = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False)
-    return finished.returncode == 0
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        started.append(process)
+        return process.wait() == 0
+
+
+def _stopped(number: int, frame: object) -> None:
+    sys.exit(128 + number)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "nothing was said")
 
 
 def _tables(jobs: Sequence[Job], names: Sequence[str], place: Place, options: argparse.Namespace) -> list[Table]:

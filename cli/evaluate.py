@@ -155,7 +155,12 @@ def evaluate(
     if prediction is not None and gate is not GateChoice.PREDICTED:
         raise typer.BadParameter("--gate goes with --model: a prediction that is a file has been gated already")
     protocols: tuple[ProtocolName, ...] = _PROTOCOLS[protocol]
-    shared = {"classes": names, "coding": coding.value, "group_by": group_by, "boundary_px": boundary_px}
+    shared: dict[str, Any] = {
+        "classes": names,
+        "coding": coding.value,
+        "group_by": group_by,
+        "boundary_px": boundary_px,
+    }
     with user_errors():
         if prediction is None:
             from wsi_lpd.config import load_config, updated

@@ -265,11 +265,12 @@ def test_a_cohort_of_another_size__is_refused(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_whole_comparison__runs_goes_on_and_refuses_other_settings(tmp_path):
     def run(*more):
         command = [
             sys.executable, str(ROOT / "benchmarks" / "methods.py"), "--out", str(tmp_path), "--size", "tiny",
-            "--table", "methods", "--rows", "cam,lpd", "--seeds", "1", "--jobs", "1", "--device", "cpu", *more,
+            "--table", "methods", "--rows", "cam,lpd", "--seeds", "1", "--jobs", "2", "--device", "cpu", *more,
         ]  # fmt: skip
         return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from wsi_lpd.config import load_config
-from wsi_lpd.methods.base import Step
+from wsi_lpd.methods.base import Place, Step
 from wsi_lpd.methods.lpd import Lpd
 from wsi_lpd.methods.terms import ramp
 from wsi_lpd.models.network import build_network
@@ -73,3 +73,36 @@ def test_the_refiner__pools_its_own_features_or_those_that_training_began_with()
     again = Lpd(load_config(None, ["model.encoder=pvt_v2_b0", "loss.refiner=frozen"])).losses(step).terms["similarity"]
     assert float(own) != float(frozen)
     assert float(frozen) == float(again), "the frozen encoder must be the same after a resume"
+
+
+def moments(*settings, total=50, per_epoch=12):
+    """The steps at which prototypes are moved, and how many of the sure class's five."""
+    config = load_config(None, ["model.encoder=pvt_v2_b0", *settings])
+    torch.manual_seed(0)
+    other = build_network(config.model, n_classes=3)
+    step, method = make_step(other, progress=0.5), Lpd(config)
+    with torch.no_grad():  # all prototypes of the sure class are one, but the last, which points away: dead
+        other.prototypes.vectors[0] = other.prototypes.vectors[0, :1]
+        other.prototypes.vectors[0, -1] *= -1
+    found = {}
+    for index in range(total):
+        place = Place(index, total, per_epoch)
+        if not method.rearranges(place):
+            continue
+        before = other.prototypes.vectors.detach().clone()
+        told = method.rearrange(step, place)
+        moved = (other.prototypes.vectors.detach() != before).any(dim=2)
+        assert told == bool(moved.any())
+        found[index] = int(moved[0].sum())
+        with torch.no_grad():
+            other.prototypes.vectors.copy_(before)
+    return found
+
+
+def test_prototypes__are_spread_when_the_warm_up_ends_and_revived_once_an_epoch():
+    assert moments("loss.revive_below=0") == {10: 5}
+    assert moments("loss.start=0.21", "loss.revive_below=0") == {11: 5}
+    revived = moments("loss.spread=false", "loss.revive_below=0.5")
+    assert set(revived) == {12, 24, 36, 48}
+    assert all(revived.values())
+    assert moments("loss.spread=false", "loss.revive_below=0") == {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ from wsi_lpd.methods.base import Losses, Method, Place, Step
 from wsi_lpd.methods.spread import revive_prototypes, spread_prototypes
 from wsi_lpd.methods.terms import Refiner, image_terms, mask_terms, ramp
 from wsi_lpd.models.activation import pseudo_mask
+from wsi_lpd.models.network import NetworkOutput
 
 
 class Lpd(Method):
@@ -26,7 +29,7 @@ class Lpd(Method):
         terms = image_terms(step, output, self.config)
         strength = ramp(step.progress, self.config)
         if strength > 0:
-            terms |= mask_terms(output, self._mask(step), self.config, strength=strength)
+            terms |= mask_terms(output, self._mask(step, step.teacher(step.images)), self.config, strength=strength)
             if self.config.similarity_weight > 0:
                 terms["similarity"] = strength * self.config.similarity_weight * self._refiner(step, output)
         return Losses(terms)
@@ -40,7 +43,7 @@ class Lpd(Method):
         config = self.config
         with torch.no_grad():
             output = step.teacher(step.images)
-            mask = self._mask(step)
+            mask = self._mask(step, output)
         if self._spreads(place):
             generator = torch.Generator().manual_seed(self._seed)
             return bool(spread_prototypes(step.network, output, mask, generator=generator))
@@ -62,11 +65,10 @@ class Lpd(Method):
         return self.config.revive_below > 0 and once_an_epoch
 
     def _first(self, place: Place) -> int:
-        """The first step after the warm-up; in millionths, as 0.2 * 30 is more than 6 for a computer."""
-        return -(-round(self.config.start * place.total * 1e6) // 1_000_000)
+        """The first step after the warm-up; rounded, as 0.2 * 30 is more than 6 for a computer."""
+        return math.ceil(round(self.config.start * place.total, 6))
 
-    def _mask(self, step: Step) -> Tensor:
-        teacher = step.teacher(step.images)
+    def _mask(self, step: Step, teacher: NetworkOutput) -> Tensor:
         return pseudo_mask(
             teacher.fused_maps,
             teacher.background,
