@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-
-import cv2
-import numpy as np
 import pytest
 import torch
+from dots_and_stripes import write_patches
 from tiny_prototypes import CLASSES, LABELS, SETTINGS, SIDE
 
 from wsi_lpd.classes import qupath_classes
@@ -17,31 +14,10 @@ from wsi_lpd.models.network import build_network
 from wsi_lpd.patches.labels import read_labels
 
 
-def texture(rng, present):
-    patch = np.full((SIDE, SIDE, 3), (225, 170, 200), np.float32) + rng.normal(0, 6, (SIDE, SIDE, 1))
-    if present[1] == 1:
-        y, x = np.mgrid[:SIDE, :SIDE]
-        stripes = np.sin((x * 0.3 + y) * 0.9 + rng.uniform(0, 6)) > 0.3
-        patch[20:][stripes[20:]] = (200, 60, 90)
-    if present[0] == 1:
-        for x, y in rng.integers(2, SIDE - 2, (14, 2)):
-            cv2.circle(patch, (int(x), int(y) // 2), 2, (90, 40, 130), -1)
-    return np.clip(patch, 0, 255).astype(np.uint8)
-
-
 @pytest.fixture(scope="session")
 def labels_csv(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("patches")
-    rng = np.random.default_rng(5)
-    rows = [["image", "slide", *CLASSES]]
-    for i in range(21):
-        present = LABELS[i % 5] if i != 13 else LABELS[5]
-        cv2.imwrite(str(folder / f"p{i}.png"), texture(rng, present)[..., ::-1])
-        rows.append([f"p{i}.png", f"slide-{i % 4}", *present])
-    path = folder / "labels.csv"
-    with path.open("w", newline="") as stream:
-        csv.writer(stream).writerows(rows)
-    return path
+    labels = [LABELS[i % 5] if i != 13 else LABELS[5] for i in range(21)]
+    return write_patches(tmp_path_factory.mktemp("patches"), CLASSES, labels, side=SIDE)
 
 
 @pytest.fixture(scope="session")
