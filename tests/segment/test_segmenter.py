@@ -113,7 +113,8 @@ def test_only_windows_with_tissue__are_looked_at(write_slide):
         predictor = ColourPredictor()
         result = segment_slide(slide, TissueMask(mask, 10.0, 10.0), predictor, SegmentConfig(overlap=0.5))
     inside = result.labels > 0
-    assert predictor.n_seen == result.n_windows < 60
+    # Steps of 24 px: 7 windows of 64 px meet x = 700 to 800, and 7 meet y = 200 to 300.
+    assert predictor.n_seen == result.n_windows == 7 * 7
     assert inside.any()
     rows, columns = np.nonzero(inside)
     assert rows.min() * result.downsample >= 200 - result.downsample
