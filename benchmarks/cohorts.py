@@ -104,7 +104,10 @@ def patch_settings(cohort: str, size: BenchSize) -> tuple[str, ...]:
 
 
 def synthetic_cohort(folder: Path, size: BenchSize) -> Cohort:
-    """Generates slides, cuts labelled patches from some, and reads the others at the model's scale.
+    """Generates slides, cuts labelled patches from some, and squares to be scored from the others.
+
+    Squares, as data sets of patches are scored: a slide holds every class, and what tells which classes an image holds
+    (the gate) would have nothing to tell.
 
     Raises:
         ConfigError: If the folder holds a cohort of another size.
@@ -121,7 +124,8 @@ def synthetic_cohort(folder: Path, size: BenchSize) -> Cohort:
         # A truth pixel as large as a scored one: nothing is resampled.
         scale = round(size.mpp / SLIDE_MPP)
         for slide in _slides(folder / "others", size.n_held_out, size.held_out_px, first, truth_downsample=scale):
-            keep(folder, _whole(slide))
+            for image in cut_up(_whole(slide), size.scored_px):
+                keep(folder, image)
         _mark_ready(folder, made_from)
     return cohort
 
@@ -219,6 +223,21 @@ def _whole(slide: SyntheticSlide) -> TrueImage:
     with open_slide(slide.path) as opened:
         pixels = opened.read(Box(0, 0, width * side, height * side), Size(width, height))
     return TrueImage(slide.path.stem, slide.path.stem, pixels, truth)
+
+
+def cut_up(image: TrueImage, side_px: int) -> Iterator[TrueImage]:
+    """Squares side by side, each named after its upper left corner and of the image's group.
+
+    Raises:
+        ValueError: If they do not fill the image.
+    """
+    height, width = image.truth.shape
+    if height % side_px or width % side_px:
+        raise ValueError(f"squares of {side_px} px do not fill an image of {width} x {height} px")
+    for y in range(0, height, side_px):
+        for x in range(0, width, side_px):
+            part = (slice(y, y + side_px), slice(x, x + side_px))
+            yield TrueImage(f"{image.name}-{x}-{y}", image.group, image.pixels[part], image.truth[part])
 
 
 def keep(folder: Path, image: TrueImage) -> None:

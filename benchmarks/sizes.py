@@ -17,6 +17,7 @@ class BenchSize:
         slide_px: Their side at level 0 (0.25 um).
         n_held_out: Synthetic slides to be scored on.
         held_out_px: Their side at level 0.
+        scored_px: Side of the squares they are cut into to be scored, in pixels at `mpp`; it divides their side.
         mpp: Micrometres per pixel of patches and of the scored maps; 0.25 times a power of two.
         patch_px: Side of a synthetic patch.
         steps: Optimiser steps on the synthetic cohort, equal for every method.
@@ -29,6 +30,7 @@ class BenchSize:
     slide_px: int
     n_held_out: int
     held_out_px: int
+    scored_px: int
     mpp: float
     patch_px: int
     steps: int
@@ -49,10 +51,11 @@ SIZES: dict[str, BenchSize] = {
         slide_px=6144,
         n_held_out=6,
         held_out_px=3072,
+        scored_px=192,
         mpp=1.0,
         patch_px=64,
         steps=600,
-        wsss4luad_steps=400,
+        wsss4luad_steps=300,
         settings=("train.workers=0",),
         reference_dim=152,
     ),
@@ -61,6 +64,7 @@ SIZES: dict[str, BenchSize] = {
         slide_px=16384,
         n_held_out=12,
         held_out_px=6144,
+        scored_px=768,
         mpp=0.5,
         patch_px=224,
         steps=4000,
@@ -73,6 +77,7 @@ SIZES: dict[str, BenchSize] = {
         slide_px=3072,
         n_held_out=2,
         held_out_px=1536,
+        scored_px=192,
         mpp=1.0,
         patch_px=64,
         steps=4,

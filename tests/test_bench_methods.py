@@ -249,6 +249,24 @@ def test_held_out_images__come_back_as_they_were_kept(tmp_path):
     np.testing.assert_array_equal(found.truth, kept.truth)
 
 
+def test_squares__fill_the_image_in_reading_order_and_keep_its_group():
+    generator = np.random.default_rng(5)
+    truth = random_maps(generator, (20, 30))
+    whole = TrueImage("s", "slide 7", generator.integers(0, 256, (20, 30, 3), dtype=np.uint8), truth)
+    parts = list(cohorts.cut_up(whole, 10))
+    assert [part.name for part in parts] == ["s-0-0", "s-10-0", "s-20-0", "s-0-10", "s-10-10", "s-20-10"]
+    assert {part.group for part in parts} == {"slide 7"}
+    np.testing.assert_array_equal(parts[2].truth, truth[:10, 20:])
+    np.testing.assert_array_equal(parts[3].pixels, whole.pixels[10:, :10])
+    with pytest.raises(ValueError, match="do not fill"):
+        list(cohorts.cut_up(whole, 12))
+
+
+def test_every_size__cuts_its_held_out_slides_without_a_rest():
+    for size in SIZES.values():
+        assert size.held_out_px * cohorts.SLIDE_MPP / size.mpp % size.scored_px == 0
+
+
 def test_the_loop__is_the_vectorised_loss():
     similarity, mask = losses_benchmark.random_input(seed=1)
     value, gradient = losses_benchmark.value_and_gradient(losses_benchmark.vectorised, similarity, mask)
@@ -279,7 +297,9 @@ def test_the_whole_comparison__runs_goes_on_and_refuses_other_settings(tmp_path)
     assert "lpd - cam" in first.stdout
     assert "0 runs to do" not in first.stderr
     stored = json.loads((tmp_path / "results" / "synthetic-lpd-0.json").read_text())
-    assert len(stored["scored"]["none"]["oracle"]["images"]) == SIZES["tiny"].n_held_out
+    images = stored["scored"]["none"]["oracle"]["images"]
+    assert len(images) == 4 * SIZES["tiny"].n_held_out
+    assert len({image["group"] for image in images}) == SIZES["tiny"].n_held_out
     assert stored["peak_mb"] > 100
     assert stored["training"]["seconds_per_epoch"] > 0
     assert (tmp_path / "table.md").read_text().strip() == first.stdout.strip()

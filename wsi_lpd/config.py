@@ -205,7 +205,8 @@ class TrainConfig(Section):
         description="Without --val: this share of the slides (or patches of a single slide) is held out.",
     )
     channels_last: bool = Field(
-        False, description="Weights laid out as (H, W, C): convolutions in bf16 or fp16 on a GPU are faster so."
+        True,
+        description="Weights laid out as (H, W, C): convolutions are faster so, on a CPU and in bf16 or fp16 on a GPU.",
     )
     compile: bool = Field(False, description="Compile the network (torch.compile): slow first steps, then faster ones.")
     deterministic: bool = Field(

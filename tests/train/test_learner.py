@@ -103,7 +103,7 @@ def test_half_precision__losses_are_near_those_of_full_precision():
 
 
 def test_channels_last__changes_the_layout_and_not_the_losses():
-    plain, last = make_learner(), make_learner("train.channels_last=true")
+    plain, last = (make_learner(f"train.channels_last={value}") for value in ("false", "true"))
     wide = [p for p in last.network.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1]
     assert wide
     assert all(p.is_contiguous(memory_format=torch.channels_last) for p in wide)

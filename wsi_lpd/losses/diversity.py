@@ -29,32 +29,38 @@ def diversity_loss(similarity: Tensor, class_mask: Tensor, *, temperature: float
         A scalar in [0, 1] with a graph; 0 where no cell is valid or K is 1. Computed in float32.
     """
     activation, mask = _flat(similarity, class_mask)
-    n_prototypes = activation.shape[2]
     valid = mask.sum(-1) >= MIN_POSITIONS
-    if n_prototypes == 1 or not valid.numel():
+    if activation.shape[2] == 1 or not valid.numel():
         return activation.sum() * 0.0
-    log_v = F.log_softmax((activation / temperature).masked_fill(~mask[:, :, None], _CLOSED), dim=-1)
-    log_v = log_v.masked_fill(~mask[:, :, None], 0.0)
-    v = log_v.exp() * mask[:, :, None]
-    overlap = torch.exp(-jeffreys(v, log_v) / 2).mean(-1)
+    closed = torch.zeros_like(mask, dtype=activation.dtype).masked_fill_(~mask, _CLOSED)
+    logits = torch.add(closed[:, :, None], activation, alpha=1 / temperature)
+    divergence = jeffreys(logits.softmax(dim=-1), activation) / temperature
+    overlap = mean_over_pairs(torch.exp(-divergence / 2))
     return (overlap * valid).sum() / average_count(valid.sum())
 
 
 def jeffreys(v: Tensor, log_v: Tensor) -> Tensor:
     """Jeffreys' divergence of every pair of distributions, `KL(v_i || v_j) + KL(v_j || v_i)`.
 
+    It equals `sum_n (v_i - v_j) (log v_i - log v_j)`. What a logarithm lacks to a constant of its distribution cancels,
+    as both sum to 1: the logits of a softmax serve as well as its logarithm, and one product of matrices does it all.
+
     Args:
         v: Probabilities over positions, (..., K, N), 0 where a position does not count.
-        log_v: Their logarithms, finite everywhere.
+        log_v: Their logarithms, or logits; finite everywhere.
 
     Returns:
-        (..., K (K - 1) / 2), pairs in the order of `torch.triu_indices`.
+        (..., K, K), symmetric, 0 on the diagonal.
     """
-    cross = torch.einsum("...kn,...jn->...kj", v, log_v)
+    cross = v @ log_v.transpose(-1, -2)
     own = cross.diagonal(dim1=-2, dim2=-1)
-    divergence = own[..., :, None] + own[..., None, :] - cross - cross.transpose(-1, -2)
-    rows, columns = torch.triu_indices(v.shape[-2], v.shape[-2], offset=1, device=v.device)
-    return divergence[..., rows, columns]
+    return own[..., :, None] + own[..., None, :] - cross - cross.transpose(-1, -2)
+
+
+def mean_over_pairs(values: Tensor) -> Tensor:
+    """Mean of the values off the diagonal, (..., K, K) to (...); K is 2 or more."""
+    n = values.shape[-1]
+    return (values.sum(dim=(-2, -1)) - values.diagonal(dim1=-2, dim2=-1).sum(-1)) / (n * (n - 1))
 
 
 def correlation_loss(similarity: Tensor, class_mask: Tensor) -> Tensor:
@@ -80,8 +86,7 @@ def correlation_loss(similarity: Tensor, class_mask: Tensor) -> Tensor:
     mean = (activation * inside).sum(-1, keepdim=True) / count.clamp(min=1)[:, :, None, None]
     unit = F.normalize((activation - mean) * inside, dim=-1)
     correlation = torch.einsum("bckn,bcjn->bckj", unit, unit)
-    rows, columns = torch.triu_indices(n_prototypes, n_prototypes, offset=1, device=activation.device)
-    overlap = correlation[:, :, rows, columns].relu().square().mean(-1)
+    overlap = mean_over_pairs(correlation.relu().square())
     return (overlap * valid).sum() / average_count(valid.sum())
 
 

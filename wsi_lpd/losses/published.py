@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsi_lpd.losses.counts import average_count
-from wsi_lpd.losses.diversity import jeffreys
+from wsi_lpd.losses.diversity import jeffreys, mean_over_pairs
 
 _TEMPERATURE = 0.1
 _CONTRAST_TEMPERATURE = 0.07
@@ -51,7 +51,7 @@ def published_diversity(
     log_v = F.log_softmax(first.exp().masked_fill(outside, _CLOSED), -1) if double_softmax else first
     log_v = log_v.masked_fill(outside, 0.0)
     v = log_v.exp().masked_fill(outside, 0.0)
-    overlap = torch.exp(-jeffreys(v, log_v)).mean(-1)
+    overlap = mean_over_pairs(torch.exp(-jeffreys(v, log_v)))
     per_image = (overlap * found).sum(1) / found.sum(1).clamp(min=1)
     return per_image.mean()
 

@@ -96,9 +96,10 @@ def pseudo_mask(class_maps: Tensor, background: Tensor, labels: Tensor, *, confi
     """
     closed = (labels == 0)[:, :, None, None]
     logits = with_background(class_maps.float().masked_fill(closed, _CLOSED), background.float())
-    best, runner_up = logits.softmax(dim=1).topk(2, dim=1).values.unbind(1)
+    values, indices = logits.softmax(dim=1).topk(2, dim=1)
+    best, runner_up = values.unbind(1)
     sure = (best > confidence) & (best - runner_up > margin)
-    winner = logits.argmax(dim=1)
+    winner = indices[:, 0]
     n_classes = class_maps.shape[1]
     one_hot = winner[:, None] == torch.arange(1, n_classes + 1, device=winner.device)[None, :, None, None]
     return one_hot & sure[:, None] & (labels == 1)[:, :, None, None]

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 MAX_SCALE = 100.0
 REFINER_DIM = 128
+_LEAST_SQUARE = 1e-24
 
 
 class Prototypes(nn.Module):
@@ -63,7 +64,12 @@ class Prototypes(nn.Module):
         Returns:
             (B, C, K, h, w).
         """
-        return torch.einsum("bdhw,ckd->bckhw", F.normalize(features, dim=1), self.projected(scale))
+        prototypes = self.projected(scale)
+        flat = features.flatten(2)
+        dots = prototypes.flatten(0, 1) @ flat
+        # Dividing the C K products is cheaper than normalising the D features. Squares overflow in half precision.
+        length = flat.float().square().sum(dim=1, keepdim=True).clamp(min=_LEAST_SQUARE).sqrt()
+        return (dots / length).reshape(len(flat), *prototypes.shape[:2], *features.shape[2:])
 
     def class_maps(self, similarity: Tensor, scale: int) -> Tensor:
         """Logits per class and position: a soft maximum over the K prototypes, the same in training and test.
