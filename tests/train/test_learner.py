@@ -96,6 +96,14 @@ def test_half_precision__is_for_the_network_and_not_for_the_losses(precision, me
     assert all(p.dtype == torch.float32 for p in learner.network.parameters())
 
 
+def test_the_published_refiner__has_finite_gradients_behind_layer_norms_of_random_weights():
+    # Its crops are blank outside their region, and a layer norm of nothing multiplied its gradient by 1,000 each time.
+    learner = make_learner("model.encoder=mit_b0", "model.prototype_dim=256", method="lpd-reference")
+    rows = [learner.step(LATE, [make_batch(seed, count=8)], logged=True) for seed in range(3)]
+    assert all(row["similarity"] > 0 for row in rows)
+    assert all(torch.isfinite(p).all() for p in learner.network.parameters())
+
+
 def test_half_precision__losses_are_near_those_of_full_precision():
     rows = [make_learner(f"train.precision={p}").step(LATE, [make_batch()], logged=True) for p in ("float32", "bf16")]
     assert rows[1]["loss"] == pytest.approx(rows[0]["loss"], rel=0.05)

@@ -20,6 +20,8 @@ from wsi_lpd.models.network import LpdNetwork, NetworkOutput
 from wsi_lpd.models.prototypes import REFINER_DIM
 
 _BACKGROUND_SCORE = 0.2
+_BIAS_DEVIATION = 0.02
+"""As wide as the weights of a transformer begin."""
 
 
 class LpdReference(Method):
@@ -111,7 +113,10 @@ class LpdReference(Method):
         encoder = frozen_encoder(self.config, step.images.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.train.seed)
-            return _FrozenEye(encoder, width).to(step.images.device)
+            eye = _FrozenEye(encoder, width)
+            if self.config.model.weights == "none":
+                _give_biases(eye.encoder)
+            return eye.to(step.images.device)
 
 
 class _FrozenEye(nn.Module):
@@ -127,6 +132,20 @@ class _FrozenEye(nn.Module):
         """Features (n, D) of normalised images (n, 3, H, W)."""
         features: Tensor = self.head(self.encoder(images)[-1].mean(dim=(2, 3)))
         return features
+
+
+def _give_biases(encoder: Encoder) -> None:
+    """Draws the biases of a random encoder with layer norms, where they begin as zeros.
+
+    The refiner's crops are blank outside their region. Zeros stay zeros up to a layer norm, which divides them by
+    nothing: the gradient of every norm is 1,000 times as large as the one behind it, and soon not finite. Trained
+    encoders have biases.
+    """
+    if not any(isinstance(module, nn.LayerNorm) for module in encoder.modules()):
+        return
+    for module in encoder.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)) and module.bias is not None:
+            nn.init.normal_(module.bias, std=_BIAS_DEVIATION)
 
 
 def _raw_similarity(network: LpdNetwork, output: NetworkOutput) -> Tensor:
