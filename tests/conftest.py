@@ -9,10 +9,14 @@ from pathlib import Path
 import cv2
 import pytest
 import tifffile
+from hypothesis import settings
 
 from wsi_lpd.types import UInt8Array
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors here are small: threads would only wait for each other
+
+settings.register_profile("wsi-lpd", deadline=None)  # no test is a measurement of time
+settings.load_profile("wsi-lpd")
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +31,7 @@ def real_data() -> Path:
 
 @pytest.fixture
 def write_slide(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a lossless tiled pyramid; `description` of Aperio's form makes OpenSlide call it aperio."""
+    """Writes a tiled pyramid, lossless by default; `description` of Aperio's form makes OpenSlide call it aperio."""
 
     def write(
         pixels: UInt8Array,
@@ -35,9 +39,12 @@ def write_slide(tmp_path: Path) -> Callable[..., Path]:
         name: str = "slide one.svs",
         downsamples: tuple[int, ...] = (1, 2, 4),
         description: str | None = "Aperio Image Library v11\n640x420 (64x64)|AppMag = 20|MPP = 0.499|User = jane doe",
+        compression: str = "zlib",
+        photometric: str | None = None,
         **options: object,
     ) -> Path:
         path = tmp_path / name
+        colours = ("rgb" if pixels.ndim == 3 else "minisblack") if photometric is None else photometric
         with tifffile.TiffWriter(path) as tif:
             for downsample in downsamples:
                 size = (pixels.shape[1] // downsample, pixels.shape[0] // downsample)
@@ -45,8 +52,8 @@ def write_slide(tmp_path: Path) -> Callable[..., Path]:
                 tif.write(
                     level,
                     tile=(64, 64),
-                    photometric="rgb" if pixels.ndim == 3 else "minisblack",
-                    compression="zlib",
+                    photometric=colours,
+                    compression=compression,
                     description=description,
                     metadata=None,
                     **options,

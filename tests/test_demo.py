@@ -13,6 +13,7 @@ TINY = DemoSize(
     slide_px=2048,
     held_out_px=2048,
     settings=("train.max_steps=6", "train.batch_size=8", "train.workers=0", "model.prototype_dim=32"),
+    on_processors=("train.processes=2", "train.batch_size=4"),
 )
 
 

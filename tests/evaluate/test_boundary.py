@@ -98,7 +98,7 @@ maps = st.tuples(st.integers(1, 7), st.integers(1, 9)).flatmap(
 
 
 @given(maps, st.integers(1, 4))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_count_boundaries__agrees_with_plain_loops(pair, width):
     truth, prediction = pair
     counts = count_boundaries(truth, prediction, 3, width_px=width)
@@ -110,7 +110,7 @@ def test_count_boundaries__agrees_with_plain_loops(pair, width):
 
 
 @given(maps)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_trimaps__agree_with_plain_loops(pair):
     truth, prediction = pair
     sides = set()

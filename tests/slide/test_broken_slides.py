@@ -43,7 +43,7 @@ def test_open__no_slide_at_all(tmp_path: Path, content: bytes, told: str) -> Non
 
 
 def test_open__an_unknown_reader(tmp_path: Path) -> None:
-    with pytest.raises(SlideError, match="expected one of auto, openslide"):
+    with pytest.raises(SlideError, match="expected one of auto, native, openslide"):
         open_slide(tmp_path / "x.svs", reader="bioformats")
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from wsi_lpd.errors import SlideError
 from wsi_lpd.slide.reader import SlideReader, UnknownFormatError
 
-READERS: Final = ("auto", "openslide", "tiffslide", "image")
+READERS: Final = ("auto", "native", "openslide", "tiffslide", "image")
 
 _URL: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(/?)(?=[^/])|^file:///")
 _TIFF_STARTS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -49,9 +49,27 @@ def make_reader(location: str, name: str) -> tuple[SlideReader, str]:
     if is_remote(location):
         return _make(location, "tiffslide"), "the slide is remote"
     try:
-        return _make(location, "openslide"), "OpenSlide knows the format"
+        return _native_or(_make(location, "openslide"), "OpenSlide knows the format")
     except UnknownFormatError as refusal:
-        return _second_choice(location, refusal)
+        return _native_or(*_second_choice(location, refusal))
+
+
+def _native_or(base: SlideReader, reason: str) -> tuple[SlideReader, str]:
+    """What decodes the JPEG tiles of the open file directly; `base` itself where there are none."""
+    if not _is_tiff(base.location):
+        return base, reason
+    from wsi_lpd.slide.native_reader import native_reader
+
+    native, why = native_reader(base)
+    return (base, f"{reason}; {why}") if native is None else (native, why)
+
+
+def _native(location: str) -> SlideReader:
+    """Raises SlideError where the file holds nothing for it."""
+    base, _ = make_reader(location, "auto")
+    if base.name != "native":
+        raise SlideError(f"{location}: has no JPEG tiles that could be decoded directly; use another reader")
+    return base
 
 
 def _second_choice(location: str, refusal: UnknownFormatError) -> tuple[SlideReader, str]:
@@ -74,6 +92,8 @@ def _second_choice(location: str, refusal: UnknownFormatError) -> tuple[SlideRea
 
 def _make(location: str, name: str) -> SlideReader:
     # Imported here: each reader brings a library that the other slides do not need.
+    if name == "native":
+        return _native(location)
     if name == "openslide":
         from wsi_lpd.slide.openslide_reader import OpenSlideReader
 
@@ -85,6 +105,10 @@ def _make(location: str, name: str) -> SlideReader:
     from wsi_lpd.slide.image_reader import ImageReader
 
     return ImageReader(location)
+
+
+def _is_tiff(location: str) -> bool:
+    return _start_of(location).startswith(_TIFF_STARTS)
 
 
 def _is_plain(location: str) -> bool:

@@ -55,10 +55,11 @@ class ImageReader:
         self._pixels = PerProcess(functools.partial(_load, location))
         height, width, _ = self._pixels.get().shape
         self.levels = levels_of([(width, height)])
+        self.sources = self.levels
         with _opened(location) as image:
             self.properties: Mapping[str, str] = _tiff_properties(image)
 
-    def read_region(self, x: int, y: int, level: int, width: int, height: int) -> UInt8Array:
+    def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
         """See `SlideReader`."""
         return self._pixels.get()[y : y + height, x : x + width].copy()
 

@@ -36,30 +36,31 @@ class OpenSlideReader:
         try:
             self.properties = _texts(handle)
             self.levels = levels_of(list(handle.level_dimensions))
+            self.sources = self.levels
             self.associated = tuple(handle.associated_images)
         except openslide.OpenSlideError as err:
             raise SlideError(f"{location}: OpenSlide cannot read its description ({_one_line(err)})") from err
         self.vendor = self.properties.get(openslide.PROPERTY_NAME_VENDOR)
         self.background = _colour(self.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR))
 
-    def read_region(self, x: int, y: int, level: int, width: int, height: int) -> UInt8Array:
+    def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
         """See `SlideReader`.
 
         OpenSlide answers every call after an error with the same error. So a failed read is tried once more on a
         fresh handle of its own: that tells damage here from damage that was met elsewhere, before or by another
         thread, and leaves the slide readable where it is whole.
         """
-        corner = (round(x * self.levels[level].downsample), round(y * self.levels[level].downsample))
+        corner = (round(x * self.levels[source].downsample), round(y * self.levels[source].downsample))
         handle = self._handles.get()
         try:
-            return self._composite(handle.read_region(corner, level, (width, height)))
+            return self._composite(handle.read_region(corner, source, (width, height)))
         except openslide.OpenSlideError:
             fresh = _open(self.location)
         try:
-            pixels = self._composite(fresh.read_region(corner, level, (width, height)))
+            pixels = self._composite(fresh.read_region(corner, source, (width, height)))
         except openslide.OpenSlideError as err:
             raise SlideError(
-                f"{self.location}: its pixels cannot be read at x {corner[0]}, y {corner[1]}, level {level} "
+                f"{self.location}: its pixels cannot be read at x {corner[0]}, y {corner[1]}, level {source} "
                 f"({_one_line(err)}); the file is damaged: fetch or export it again"
             ) from err
         self._handles.replace(handle, fresh)

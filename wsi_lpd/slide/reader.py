@@ -24,10 +24,21 @@ class Level:
     Attributes:
         size_px: Its width and height, in its own pixels.
         downsample: Level-0 pixels per pixel of this level, the mean of both axes (as OpenSlide counts).
+        reduction: By what a reader makes it smaller from a level of the file while decoding; the last pixel of an odd
+            side then stands for less than a whole one.
+        reduced_from: Size of that level, or None.
     """
 
     size_px: Size
     downsample: float
+    reduction: int = 1
+    reduced_from: Size | None = None
+
+    @property
+    def extent_px(self) -> tuple[float, float]:
+        """Width and height of the slide in pixels of this level, fractions included."""
+        width, height = self.size_px if self.reduced_from is None else self.reduced_from
+        return width / self.reduction, height / self.reduction
 
 
 class SlideReader(Protocol):
@@ -41,20 +52,22 @@ class SlideReader(Protocol):
     location: str
     vendor: str | None
     levels: tuple[Level, ...]
+    sources: tuple[Level, ...]
+    """What `read_region` hands out: the levels and, behind them, sizes that the reader makes from one at less cost."""
     background: tuple[int, int, int]
     properties: Mapping[str, str]
     """All that the file states, people's names included: `Slide` passes on what is safe."""
     associated: tuple[str, ...]
 
-    def read_region(self, x: int, y: int, level: int, width: int, height: int) -> UInt8Array:
-        """Pixels of a region that lies inside the level, composited on the background colour.
+    def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
+        """Pixels of a region that lies inside the source, composited on the background colour.
 
         Args:
-            x: Left edge, in pixels of `level`.
-            y: Upper edge, in pixels of `level`.
-            level: Index into `levels`.
-            width: Width, in pixels of `level`.
-            height: Height, in pixels of `level`.
+            x: Left edge, in pixels of `source`.
+            y: Upper edge, in pixels of `source`.
+            source: Index into `sources`; a level has the same index as in `levels`.
+            width: Width, in pixels of `source`.
+            height: Height, in pixels of `source`.
 
         Returns:
             RGB (height, width, 3), not shared with anyone.

@@ -48,6 +48,7 @@ class TiffSlideReader:
         try:
             self.properties: Mapping[str, str] = _texts(handle)
             self.levels = levels_of(list(handle.level_dimensions))
+            self.sources = self.levels
             self.associated = tuple(handle.associated_images)
             # Opening does not look at a single pixel; a codec that is not there shall tell before work begins.
             self.read_region(0, 0, len(self.levels) - 1, 1, 1)
@@ -56,15 +57,15 @@ class TiffSlideReader:
         self.vendor = self.properties.get("tiffslide.vendor")
         self.background = (255, 255, 255)
 
-    def read_region(self, x: int, y: int, level: int, width: int, height: int) -> UInt8Array:
+    def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
         """See `SlideReader`."""
-        downsample = self.levels[level].downsample
+        downsample = self.levels[source].downsample
         corner = (_first_at(x, downsample), _first_at(y, downsample))
         try:
-            pixels = self._handles.get().read_region(corner, level, (width, height), as_array=True)
+            pixels = self._handles.get().read_region(corner, source, (width, height), as_array=True)
         except _TIFF_ERRORS as err:
             raise SlideError(
-                f"{self.location}: its pixels cannot be read at x {corner[0]}, y {corner[1]}, level {level} "
+                f"{self.location}: its pixels cannot be read at x {corner[0]}, y {corner[1]}, level {source} "
                 f"({_one_line(err)}); the file is damaged or uses a codec that is not installed"
             ) from err
         return rgb_of(pixels, location=self.location, background=(255, 255, 255))
