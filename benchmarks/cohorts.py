@@ -21,7 +21,7 @@ from wsi_lpd.errors import ConfigError
 from wsi_lpd.evaluate.true_images import TrueImage, open_true_folder
 from wsi_lpd.files import replacing, write_text
 from wsi_lpd.overlay.mask import read_mask
-from wsi_lpd.patches.job import LabelSource, TileJob
+from wsi_lpd.patches.job import LabelSource, SlideTask, TileJob
 from wsi_lpd.slide import open_slide
 from wsi_lpd.slide.synthetic import SYNTHETIC_CLASSES, SyntheticSlide, find_synthetic_slide, write_synthetic_slide
 from wsi_lpd.types import Box, Size, UInt8Array
@@ -209,7 +209,7 @@ def _slides(
 
 def _tile(folder: Path, settings: Sequence[str], slides: Sequence[SyntheticSlide]) -> None:
     truth = LabelSource(SYNTHETIC_CLASSES, slides[0].path.parent / "*.truth.geojson", complete=True)
-    job = TileJob(folder / "patches", load_config(None, settings).tile, n_slides=len(slides), labels=truth)
+    job = TileJob(SlideTask(folder / "patches", load_config(None, settings).tile, n_slides=len(slides), labels=truth))
     for slide in slides:
         job.run(slide.path)
     job.finish()

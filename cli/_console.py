@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -105,15 +105,32 @@ def each(items: list[Any], name: Callable[[Any], str], work: Callable[[Any], Non
     Returns:
         (name, message) of each failure, also told together at the end when there are several items.
     """
+
+    def ended() -> Iterator[tuple[str, str | None]]:
+        for item in items:
+            try:
+                work(item)
+                yield name(item), None
+            except (WsiLpdError, OSError) as err:
+                yield name(item), str(err)
+
+    return told_failures(ended(), len(items))
+
+
+def told_failures(ended: Iterable[tuple[str, str | None]], n_items: int) -> list[tuple[str, str]]:
+    """Tells every failure at once, and all of them together when the last of several items has ended.
+
+    Args:
+        ended: (name, error message or None) of each item as it ends.
+        n_items: How many there are.
+    """
     failures = []
-    for item in items:
-        try:
-            work(item)
-        except (WsiLpdError, OSError) as err:
-            failures.append((name(item), str(err)))
-            say(f"error: {err}")
-    if failures and len(items) > 1:
-        say(f"{len(failures)} of {len(items)} failed:")
+    for item, message in ended:
+        if message is not None:
+            failures.append((item, message))
+            say(f"error: {message}")
+    if failures and n_items > 1:
+        say(f"{len(failures)} of {n_items} failed:")
         for failed, message in failures:
             say(f"  {message if failed in message else f'{failed}: {message}'}")
     return failures

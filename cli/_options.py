@@ -6,11 +6,14 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from wsi_lpd.errors import SlideError
+
+if TYPE_CHECKING:
+    from wsi_lpd.distributed.cluster import ClusterChoice
 
 SlidesArgument = Annotated[
     list[str],
@@ -25,6 +28,16 @@ SetOption = Annotated[
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Redo what is there already.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON summary on stdout.")]
+
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes of this machine; each takes one slide at a time.")
+]
+SchedulerOption = Annotated[
+    str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A running Dask cluster: tcp://host:8786.")
+]
+SchedulerFileOption = Annotated[
+    Path | None, typer.Option("--scheduler-file", help="A running Dask cluster: the file its scheduler has written.")
+]
 
 SLIDE_SUFFIXES: Final = (
     ".svs", ".tif", ".tiff", ".btf", ".ndpi", ".vms", ".vmu", ".scn", ".mrxs", ".svslide", ".bif", ".czi", ".avs",
@@ -86,6 +99,18 @@ def slide_mpps(text: str | None, slides: Sequence[str]) -> dict[str, float]:
         if names:
             found[slide] = stated[names[0]]
     return found
+
+
+def cluster_choice(workers: int | None, scheduler: str | None, scheduler_file: Path | None) -> ClusterChoice | None:
+    """Where the slides go; None does them here, one after another."""
+    given = [value for value in (workers, scheduler, scheduler_file) if value is not None]
+    if not given:
+        return None
+    if len(given) > 1:
+        raise typer.BadParameter("--workers, --scheduler and --scheduler-file name three clusters; give one of them")
+    from wsi_lpd.distributed.cluster import ClusterChoice
+
+    return ClusterChoice(workers, scheduler, scheduler_file)
 
 
 def class_names(text: str | None) -> tuple[str, ...] | None:

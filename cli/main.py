@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -17,6 +18,9 @@ from .segment import segment
 from .synth import synth
 from .tile import tile
 from .train import train
+
+# Torch's C++ side has advice for programmers (unused parameters of a warm-up); it reads this when it is imported.
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 app = typer.Typer(
     help="Image-level patch labels in, a whole-slide tissue map that loads in QuPath out.",

@@ -8,20 +8,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._console import EXIT_FAILED, BarProgress, each, print_json, say, user_errors
+from wsi_lpd.errors import WsiLpdError
+
+from ._console import EXIT_FAILED, BarProgress, each, print_json, say, told_failures, user_errors
 from ._options import (
     ConfigOption,
     JsonOption,
     OverwriteOption,
+    SchedulerFileOption,
+    SchedulerOption,
     SetOption,
     SlidesArgument,
+    WorkersOption,
     class_names,
+    cluster_choice,
     expand_slides,
     slide_mpps,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from wsi_lpd.config import TileConfig
+    from wsi_lpd.distributed.cluster import ClusterChoice
     from wsi_lpd.patches.forecast import Forecast
     from wsi_lpd.patches.job import TileJob
     from wsi_lpd.patches.tiler import TilingReport
@@ -69,9 +78,17 @@ def tile(
             "CSV file with the columns slide,mpp.",
         ),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Reading threads; by default one per core, at most 8.")
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            min=1,
+            help="Reading threads of a process; by default the cores are shared out, at most 8 each.",
+        ),
     ] = None,
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    scheduler_file: SchedulerFileOption = None,
     overwrite: OverwriteOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Predict patches, bytes and time from a few reads; write nothing.")
@@ -89,7 +106,13 @@ def tile(
         raise typer.BadParameter(f"--origin {origin}: expected auto, level0 or bounds")
     with user_errors():
         from wsi_lpd.config import load_config, updated
-        from wsi_lpd.patches.job import LabelSource, TileJob
+        from wsi_lpd.patches.job import LabelSource, SlideTask, TileJob
+
+        cluster = cluster_choice(workers, scheduler, scheduler_file)
+        if cluster is not None and dry_run:
+            raise typer.BadParameter("--dry-run looks at the slides here; leave --workers and --scheduler out")
+        if cluster is not None and threads is None:
+            threads = cluster.threads_each()
 
         resolved = updated(
             load_config(config, settings if settings is not None else ()),
@@ -103,42 +126,79 @@ def tile(
         ).tile
         found = expand_slides(slides)
         mpps = slide_mpps(slide_mpp, found)
-        job = TileJob(
+        task = SlideTask(
             out,
             resolved,
             n_slides=len(found),
             labels=LabelSource(names, annotations, complete, origin),
-            workers=workers,
+            threads=threads,
             overwrite=overwrite,
-            progress=BarProgress(),
         )
-        run = _foresee if dry_run else _tile
-        failures = run(job, found, mpps, resolved, as_json)
+        job = TileJob(task)
+        failures = (
+            _foresee(job, found, mpps, resolved, as_json)
+            if dry_run
+            else _tile(job, found, mpps, resolved, as_json, cluster)
+        )
     if failures:
         raise typer.Exit(EXIT_FAILED)
 
 
 def _tile(
-    job: TileJob, slides: list[str], mpps: dict[str, float], config: TileConfig, as_json: bool
+    job: TileJob,
+    slides: list[str],
+    mpps: dict[str, float],
+    config: TileConfig,
+    as_json: bool,
+    cluster: ClusterChoice | None,
 ) -> list[tuple[str, str]]:
     reports: list[dict[str, Any]] = []
 
-    def work(slide: str) -> None:
-        report = job.run(slide, slide_mpp=mpps.get(slide))
+    def told(slide: str, report: TilingReport) -> None:
         say(_told(report))
         reports.append({**asdict(report), "path": str(report.path), "slide": slide})
 
-    failures = each(slides, str, work)
+    if cluster is None:
+        progress = BarProgress()
+        failures = each(
+            slides, str, lambda slide: told(slide, job.run(slide, slide_mpp=mpps.get(slide), progress=progress))
+        )
+    else:
+        failures = told_failures(_tiled_elsewhere(job, slides, mpps, cluster, told), len(slides))
     table = job.finish()
     if table is not None:
         what = "is up to date" if not table.changed else f"holds {table.n_rows} patches"
-        say(f"{job.csv_path}: {what}, {_columns(table.classes)}")
+        say(f"{job.task.csv_path}: {what}, {_columns(table.classes)}")
     if as_json:
-        csv = None if table is None else {**asdict(table), "path": str(job.csv_path)}
+        csv = None if table is None else {**asdict(table), "path": str(job.task.csv_path)}
         print_json(
             {"slides": reports, "labels": csv, "tile": config.model_dump(mode="json"), "failed": _listed(failures)}
         )
     return failures
+
+
+def _tiled_elsewhere(
+    job: TileJob,
+    slides: list[str],
+    mpps: dict[str, float],
+    cluster: ClusterChoice,
+    told: Callable[[str, TilingReport], None],
+) -> Iterator[tuple[str, str | None]]:
+    """(slide, error or None) of each slide as it ends on the cluster."""
+    from wsi_lpd.distributed.slides import SlideItem, tile_slides
+
+    items = []
+    for slide in slides:
+        try:
+            job.claim(slide)
+            items.append(SlideItem(slide, mpps.get(slide)))
+        except WsiLpdError as err:
+            yield slide, str(err)
+    for outcome in tile_slides(cluster, job.task, items):
+        if outcome.result is not None:
+            job.take(outcome.result)
+            told(outcome.item.location, outcome.result.report)
+        yield outcome.item.location, outcome.error
 
 
 def _foresee(
@@ -147,7 +207,8 @@ def _foresee(
     forecasts: list[Forecast] = []
 
     def work(slide: str) -> None:
-        seen = job.foresee(slide, slide_mpp=mpps.get(slide))
+        job.claim(slide)
+        seen = job.task.foresee(slide, slide_mpp=mpps.get(slide))
         say(f"{seen.slide}: {seen.n_patches} patches, {_size(seen.n_bytes)}, about {_duration(seen.seconds)}")
         forecasts.append(seen)
 

@@ -12,7 +12,16 @@ FORBIDDEN = {
     "types": {"wsi_lpd", "torch", "zarr"},
     "errors": {"wsi_lpd"},
     "config": {"torch", "zarr", "wsi_lpd.slide", "wsi_lpd.patches", "wsi_lpd.models"},
-    "slide": {"torch", "timm", "zarr", "wsi_lpd.patches", "wsi_lpd.models", "wsi_lpd.train", "wsi_lpd.segment"},
+    "slide": {
+        "torch",
+        "timm",
+        "zarr",
+        "distributed",
+        "wsi_lpd.patches",
+        "wsi_lpd.models",
+        "wsi_lpd.train",
+        "wsi_lpd.segment",
+    },
     "patches": {"torch", "timm", "wsi_lpd.models", "wsi_lpd.losses", "wsi_lpd.train", "wsi_lpd.segment"},
     "models": {
         "zarr",
@@ -46,6 +55,7 @@ FORBIDDEN = {
     "train": {"zarr", "openslide", "tiffslide", "wsi_lpd.slide", "wsi_lpd.segment", "wsi_lpd.overlay"},
     "segment": {"zarr", "openslide", "tiffslide", "wsi_lpd.patches", "wsi_lpd.train", "wsi_lpd.losses"},
     "overlay": {"torch", "zarr", "openslide", "wsi_lpd.slide", "wsi_lpd.patches", "wsi_lpd.models", "wsi_lpd.segment"},
+    "distributed": {"torch", "zarr", "openslide", "tiffslide", "timm", "wsi_lpd.train", "wsi_lpd.losses"},
     "evaluate": {"torch", "zarr", "openslide", "wsi_lpd.slide", "wsi_lpd.models", "wsi_lpd.train", "wsi_lpd.segment"},
     "evaluate/model": {"zarr", "openslide", "tiffslide", "wsi_lpd.slide", "wsi_lpd.train"},
 }
@@ -84,6 +94,12 @@ def test_a_room__imports_nothing_above_it(room):
 def test_every_room__is_watched():
     rooms = {path.name for path in (ROOT / "wsi_lpd").iterdir() if (path / "__init__.py").is_file()}
     assert rooms <= set(FORBIDDEN)
+
+
+def test_dask__is_known_to_one_room():
+    found = {path.parent.name for path in (ROOT / "wsi_lpd").rglob("*.py") for name in imported_names(path)
+             if name.partition(".")[0] in ("dask", "distributed")}  # fmt: skip
+    assert found == {"distributed"}
 
 
 def test_the_library__never_prints():

@@ -17,7 +17,7 @@ from wsi_lpd.evaluate.evaluation import evaluate_files
 from wsi_lpd.files import write_text
 from wsi_lpd.models.card import load_card
 from wsi_lpd.models.device import choose_device
-from wsi_lpd.patches.job import LabelSource, TileJob
+from wsi_lpd.patches.job import LabelSource, SlideTask, TileJob
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.segment.job import Outputs, SegmentJob
 from wsi_lpd.slide.synthetic import SYNTHETIC_CLASSES, SyntheticSlide, find_synthetic_slide, write_synthetic_slide
@@ -44,7 +44,13 @@ FULL = DemoSize(
     n_slides=8,
     slide_px=8192,
     held_out_px=8192,
-    settings=("tile.stride_px=32", "train.max_steps=4000", "segment.views=8", "segment.refine=pamr"),
+    settings=(
+        "tile.stride_px=32",
+        "train.max_steps=4000",
+        "segment.views=8",
+        "segment.refine=pamr",
+        "segment.output_stride=2",
+    ),
     on_processors=("train.processes=2", "train.batch_size=16"),
 )
 """Two processes learn from half a batch each: the same steps, half as fast again as one process with two threads."""
@@ -141,11 +147,11 @@ def _slide(path: Path, size_px: Size, seed: int, progress: Progress) -> Syntheti
 
 def _tile(folder: Path, slides: list[SyntheticSlide], config: Config, progress: Progress) -> Path:
     truth = LabelSource(SYNTHETIC_CLASSES, slides[0].path.parent / "*.truth.geojson", complete=True)
-    job = TileJob(folder, config.tile, n_slides=len(slides), labels=truth, progress=progress)
+    job = TileJob(SlideTask(folder, config.tile, n_slides=len(slides), labels=truth))
     for slide in slides:
-        job.run(slide.path)
+        job.run(slide.path, progress=progress)
     job.finish()
-    return job.csv_path
+    return job.task.csv_path
 
 
 def _train(out: Path, labels: Path, config: Config, device: str, progress: Progress) -> TrainedRun:

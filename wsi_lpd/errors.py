@@ -33,6 +33,10 @@ class OverlayError(WsiLpdError):
     """An overlay or mask cannot be written or read."""
 
 
+class ClusterError(WsiLpdError):
+    """A cluster does not answer, or its workers cannot do what they are asked to."""
+
+
 class TrainingError(WsiLpdError):
     """Training cannot start or go on."""
 

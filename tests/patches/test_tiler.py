@@ -58,11 +58,11 @@ def test_tile_slide__native_scale_copies_pixels(tmp_path, make_slide):
         np.testing.assert_array_equal(store.read([i])[0], pixels[y : y + 100, x : x + 100])
 
 
-@pytest.mark.parametrize("workers", [1, 5])
-def test_tile_slide__does_not_depend_on_threads(tmp_path, make_slide, tile_config, workers):
+@pytest.mark.parametrize("threads", [1, 5])
+def test_tile_slide__does_not_depend_on_threads(tmp_path, make_slide, tile_config, threads):
     path = make_slide()
-    tiled(path, tmp_path / "a.zarr", tile_config, workers=2)
-    tiled(path, tmp_path / "b.zarr", tile_config, workers=workers)
+    tiled(path, tmp_path / "a.zarr", tile_config, threads=2)
+    tiled(path, tmp_path / "b.zarr", tile_config, threads=threads)
     assert tree_bytes(tmp_path / "a.zarr") == tree_bytes(tmp_path / "b.zarr")
 
 
@@ -255,7 +255,7 @@ SCRIPT = textwrap.dedent(
         before(Path, "rename")
     with tiler.open_to_tile(slide_path) as slide:
         plan = tiler.plan_tiling(slide, TileConfig.model_validate(json.loads(config)))
-        report = tiler.tile_slide(slide, Path(out), plan, workers=2, overwrite=name == "rename" and "old" in out)
+        report = tiler.tile_slide(slide, Path(out), plan, threads=2, overwrite=name == "rename" and "old" in out)
     print(report.status)
     """
 )

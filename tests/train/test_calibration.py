@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wsi_lpd.evaluate.calibration_error import expected_calibration_error
-from wsi_lpd.train.calibration import fit_calibration
+from wsi_lpd.train.calibration import fit_background, fit_calibration
 
 
 def test_calibration__recovers_how_the_labels_were_drawn():
@@ -60,3 +60,25 @@ def test_the_prior__counts_as_a_number_of_labels_and_not_as_a_share_of_them():
     few, many = (torch.tensor(fit_calibration(logits.repeat(n, 1), labels.repeat(n, 1))) for n in (1, 50))
     assert (few[0].log() < 0.95 * many[0].log()).all(), "few labels stay nearer to temperature 1"
     assert (few[1].abs() < 0.95 * many[1].abs()).all(), "and to offset 0"
+
+
+def test_background__lies_where_tissue_and_glass_are_mistaken_equally_often():
+    generator = torch.Generator().manual_seed(3)
+    tissue = 4 + 2 * torch.randn((700, 9), generator=generator)
+    glass = -7 + 3 * torch.randn(900, generator=generator)
+    moved = fit_background(tissue, glass)
+    # Two bell curves are equally wrong where each is as many of its deviations away: (4 - t) / 2 = (t + 7) / 3.
+    assert moved == pytest.approx(-0.4, abs=0.3)
+    lost, painted = float((tissue < moved).float().mean()), float((glass > moved).float().mean())
+    assert lost == pytest.approx(painted, abs=0.003)
+    assert 0.005 < lost < 0.03
+
+
+def test_background__between_two_that_do_not_touch_is_half_way():
+    tissue, glass = torch.linspace(1, 9, 300), torch.linspace(-8, -4, 200)
+    assert fit_background(tissue, glass) == pytest.approx((1 - 4) / 2)
+
+
+@pytest.mark.parametrize(("n_tissue", "n_glass"), [(0, 500), (500, 0), (99, 500), (500, 99)])
+def test_background__stays_where_there_is_too_little_to_tell(n_tissue, n_glass):
+    assert fit_background(torch.randn(n_tissue), torch.randn(n_glass)) == 0

@@ -34,9 +34,9 @@ class Forecast:
     n_measured: int
 
 
-def forecast(slide: Slide, plan: TilingPlan, *, workers: int | None = None) -> Forecast:
+def forecast(slide: Slide, plan: TilingPlan, *, threads: int | None = None) -> Forecast:
     """Reads a few blocks spread over the slide, packs their patches, and scales time and size up."""
-    threads = n_threads(workers)
+    threads = n_threads(threads)
     n_reads = min(len(plan.reads), _READS_PER_THREAD * threads)
     chosen = [plan.reads[i] for i in np.linspace(0, len(plan.reads) - 1, n_reads).astype(int)] if n_reads else []
     start = time.perf_counter()

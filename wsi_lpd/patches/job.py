@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from wsi_lpd.patches.store import PatchStore
 from wsi_lpd.patches.table import find_class
 from wsi_lpd.patches.tiler import TilingPlan, TilingReport, open_to_tile, plan_tiling, tile_slide
 from wsi_lpd.progress import SILENT, Progress
-from wsi_lpd.slide import Slide
-from wsi_lpd.types import Int64Array
+from wsi_lpd.slide import Slide, slide_name
+from wsi_lpd.types import Float32Array, Int64Array
 
 logger = logging.getLogger(__name__)
 
@@ -48,39 +48,55 @@ class LabelSource:
     origin: str = "auto"
 
 
-@dataclass
-class TileJob:
-    """One call of `tile`: slides one after another, then the label file.
+@dataclass(frozen=True)
+class TiledSlide:
+    """What is known of a slide once it is tiled; small, so that it may travel from another process.
+
+    Attributes:
+        report: What became of it.
+        slide: Its name.
+        boxes: (x, y, width, height) of its patches in level-0 px, (N, 4).
+        tissue: Their tissue fractions, (N,).
+        areas: Its annotations by class, or None where it has none.
+    """
+
+    report: TilingReport
+    slide: str
+    boxes: Int64Array
+    tissue: Float32Array
+    areas: Mapping[str, Sequence[Any]] | None
+
+
+@dataclass(frozen=True)
+class SlideTask:
+    """The tiling of any one slide of a call; it may be pickled and done elsewhere.
 
     Attributes:
         out: Folder of the stores, the previews and `patches.csv`.
         config: How to tile.
         n_slides: Slides of the call.
         labels: Where labels come from.
-        workers: Reading threads; None chooses.
+        threads: Reading threads; None chooses.
         overwrite: Replace finished stores of other settings.
-        progress: Told of every patch.
     """
 
     out: Path
     config: TileConfig
     n_slides: int = 1
     labels: LabelSource = LabelSource()
-    workers: int | None = None
+    threads: int | None = None
     overwrite: bool = False
-    progress: Progress = SILENT
-    _done: list[_Tiled] = field(default_factory=list)
-    _owner: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_labels_kept(self.csv_path, [])  # a file that cannot be merged is told of now, not after hours
 
     @property
     def csv_path(self) -> Path:
         """The label file."""
         return self.out / CSV_NAME
 
-    def run(self, location: str | Path, *, slide_mpp: float | None = None) -> TilingReport:
+    def store_path(self, location: str | Path) -> Path:
+        """The store of a slide."""
+        return self.out / f"{slide_name(location)}.zarr"
+
+    def run(self, location: str | Path, *, slide_mpp: float | None = None, progress: Progress = SILENT) -> TiledSlide:
         """Tiles one slide.
 
         Raises:
@@ -88,59 +104,22 @@ class TileJob:
             StoreError: If its store cannot be written.
             LabelError: If its annotations cannot be used, or labels of an old store would be lost.
         """
+        path = self.store_path(location)
         with open_to_tile(location, mpp=slide_mpp) as slide:
-            path = self._claim(slide)
             areas = self._areas(slide)
             plan = plan_tiling(slide, self.config)
             if self.overwrite:
                 self._check_labels(path, plan)
-            report = tile_slide(
-                slide, path, plan, workers=self.workers, overwrite=self.overwrite, progress=self.progress
-            )
+            report = tile_slide(slide, path, plan, threads=self.threads, overwrite=self.overwrite, progress=progress)
             boxes = _boxes(plan)
             self._preview(slide, plan, boxes, path, report)
-        self._done.append(_Tiled(path.name, slide.name, boxes, plan, areas))
-        return report
+        return TiledSlide(report, slide.name, boxes, plan.tissue, areas)
 
     def foresee(self, location: str | Path, *, slide_mpp: float | None = None) -> Forecast:
         """Predicts patches, bytes and time of a slide from its thumbnail and a few reads; writes nothing."""
         with open_to_tile(location, mpp=slide_mpp) as slide:
-            self._claim(slide)
             self._areas(slide)
-            return forecast(slide, plan_tiling(slide, self.config), workers=self.workers)
-
-    def finish(self) -> CsvReport | None:
-        """Writes the label file over all slides that were tiled; None if there were none.
-
-        Raises:
-            LabelError: If the file there cannot be merged.
-        """
-        if not self._done:
-            return None
-        classes = self._classes()
-        stores = [
-            StoreRows(tiled.store, tiled.slide, tiled.plan.coords, tiled.plan.tissue, self._labels_of(tiled, classes))
-            for tiled in self._done
-        ]
-        with locked(self.csv_path, wait_s=_CSV_WAIT_S):
-            report = write_patches_csv(self.csv_path, stores, classes)
-        if report.n_disagree:
-            logger.warning(
-                "%s: %d cells keep their old label where the annotations now say otherwise; to take the annotations, "
-                "move the file away and run tile again",
-                self.csv_path, report.n_disagree,
-            )  # fmt: skip
-        return report
-
-    def _claim(self, slide: Slide) -> Path:
-        name = f"{slide.name}.zarr"
-        if name in self._owner:
-            raise StoreError(
-                f"{slide.location}: its store {name} would take the place of that of {self._owner[name]}; "
-                "tile one of them into another --out"
-            )
-        self._owner[name] = slide.location
-        return self.out / name
+            return forecast(slide, plan_tiling(slide, self.config), threads=self.threads)
 
     def _areas(self, slide: Slide) -> dict[str, list[Any]] | None:
         if self.labels.annotations is None:
@@ -165,34 +144,92 @@ class TileJob:
         thumbnail = slide.thumbnail(PREVIEW_SIDE_PX)
         write_preview(picture, thumbnail, slide_px=slide.size_px, mask=plan.mask, boxes=boxes)
 
+
+class TileJob:
+    """One call of `tile`: every slide, here or elsewhere, then the label file."""
+
+    def __init__(self, task: SlideTask) -> None:
+        """`task` is done for each slide.
+
+        Raises:
+            LabelError: If the label file there cannot be merged: told now, not after hours.
+        """
+        self.task = task
+        self._done: list[TiledSlide] = []
+        self._owner: dict[str, str] = {}
+        check_labels_kept(task.csv_path, [])
+
+    def run(self, location: str | Path, *, slide_mpp: float | None = None, progress: Progress = SILENT) -> TilingReport:
+        """Tiles one slide, here and now; raises as `SlideTask.run`, and `StoreError` where two slides share a name."""
+        self.claim(location)
+        tiled = self.task.run(location, slide_mpp=slide_mpp, progress=progress)
+        self.take(tiled)
+        return tiled.report
+
+    def claim(self, location: str | Path) -> None:
+        """Notes that the store of this slide is taken.
+
+        Raises:
+            StoreError: If another slide of the call has the same name.
+        """
+        name = self.task.store_path(location).name
+        if name in self._owner:
+            raise StoreError(
+                f"{location}: its store {name} would take the place of that of {self._owner[name]}; "
+                "tile one of them into another --out"
+            )
+        self._owner[name] = str(location)
+
+    def take(self, tiled: TiledSlide) -> None:
+        """Notes what became of a slide, for the label file."""
+        self._done.append(tiled)
+
+    def finish(self) -> CsvReport | None:
+        """Writes the label file over all slides that were tiled; None if there were none.
+
+        Raises:
+            LabelError: If the file there cannot be merged.
+        """
+        if not self._done:
+            return None
+        classes = self._classes()
+        order = {name: i for i, name in enumerate(self._owner)}  # that of the call, whichever was done first
+        stores = [
+            StoreRows(
+                tiled.report.path.name, tiled.slide, tiled.boxes[:, :2], tiled.tissue, self._labels_of(tiled, classes)
+            )
+            for tiled in sorted(self._done, key=lambda tiled: order[tiled.report.path.name])
+        ]
+        csv_path = self.task.csv_path
+        with locked(csv_path, wait_s=_CSV_WAIT_S):
+            report = write_patches_csv(csv_path, stores, classes)
+        if report.n_disagree:
+            logger.warning(
+                "%s: %d cells keep their old label where the annotations now say otherwise; to take the annotations, "
+                "move the file away and run tile again",
+                csv_path, report.n_disagree,
+            )  # fmt: skip
+        return report
+
     def _classes(self) -> tuple[str, ...]:
         found = in_standard_order(name for tiled in self._done for name in tiled.areas or ())
-        if self.labels.classes is None:
+        if self.task.labels.classes is None:
             return tuple(found)
-        if self.labels.annotations is not None and any(tiled.areas is not None for tiled in self._done):
-            _warn_of_absent(self.labels.classes, found)
-        return self.labels.classes
+        if self.task.labels.annotations is not None and any(tiled.areas is not None for tiled in self._done):
+            _warn_of_absent(self.task.labels.classes, found)
+        return self.task.labels.classes
 
-    def _labels_of(self, tiled: _Tiled, classes: Sequence[str]) -> Any:
+    def _labels_of(self, tiled: TiledSlide, classes: Sequence[str]) -> Any:
         if tiled.areas is None:
             return None
         return label_patches(
             tiled.areas,
             classes,
             boxes=tiled.boxes,
-            tissue=tiled.plan.tissue,
-            config=self.config,
-            complete=self.labels.complete,
+            tissue=tiled.tissue,
+            config=self.task.config,
+            complete=self.task.labels.complete,
         )
-
-
-@dataclass(frozen=True)
-class _Tiled:
-    store: str
-    slide: str
-    boxes: Int64Array
-    plan: TilingPlan
-    areas: Mapping[str, Sequence[Any]] | None
 
 
 def in_standard_order(names: Iterable[str]) -> list[str]:

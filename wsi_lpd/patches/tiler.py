@@ -31,7 +31,7 @@ from wsi_lpd.versions import versions_of
 
 logger = logging.getLogger(__name__)
 
-MAX_WORKERS = 8
+MAX_THREADS = 8
 """Most reading threads by default; storage and the lock of OpenSlide's cache gain little from more."""
 
 _VERSIONED = ("imagecodecs", "numpy", "opencv-python-headless", "openslide-bin", "openslide-python", "tiffslide")
@@ -118,7 +118,7 @@ def tile_slide(
     path: Path,
     plan: TilingPlan,
     *,
-    workers: int | None = None,
+    threads: int | None = None,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> TilingReport:
@@ -131,7 +131,7 @@ def tile_slide(
         slide: The slide that the plan was made for.
         path: The store, such as `out/CMU-1.zarr`.
         plan: From `plan_tiling`.
-        workers: Threads that read; by default one per core, at most `MAX_WORKERS`.
+        threads: Threads that read; by default one per core, at most `MAX_THREADS`.
         overwrite: Replace a finished store. The old one stays until the new one is complete.
         progress: Told of every patch.
 
@@ -154,7 +154,7 @@ def tile_slide(
         if n_before:
             logger.info("%s: goes on after %d of %d patches", path.name, n_before, len(plan))
         with progress.stage(f"tile {plan.meta.slide.name}", len(plan), "patches") as advance:
-            _write(slide, plan, writer, n_threads(workers), renew, advance)
+            _write(slide, plan, writer, n_threads(threads), renew, advance)
         writer.finish()
     return TilingReport(path, len(plan), "resumed" if n_before else "written", time.perf_counter() - start)
 
@@ -170,12 +170,12 @@ def _cut_and_pack(slide: Slide, read: Read, patch_px: int) -> list[bytes]:
 
 
 def _write(
-    slide: Slide, plan: TilingPlan, writer: StoreWriter, workers: int, renew: Callable[[], None], advance: Advance
+    slide: Slide, plan: TilingPlan, writer: StoreWriter, threads: int, renew: Callable[[], None], advance: Advance
 ) -> None:
     n_done = writer.n_done
     advance(n_done)
     todo = [read for read in plan.reads if read.first + len(read.offsets_px) > n_done]
-    with closing(_in_order(slide, todo, plan.meta.patch_px, workers)) as results:
+    with closing(_in_order(slide, todo, plan.meta.patch_px, threads)) as results:
         for read, packed in results:
             # A resumed run may begin inside a read: what its shard holds already is not written again.
             fresh = packed[max(n_done - read.first, 0) :]
@@ -185,15 +185,15 @@ def _write(
 
 
 def _in_order(
-    slide: Slide, reads: list[Read], patch_px: int, workers: int
+    slide: Slide, reads: list[Read], patch_px: int, threads: int
 ) -> Generator[tuple[Read, list[bytes]], None, None]:
     """Makes reads in threads, a few ahead of the writer, and hands them out in order."""
-    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="tile")
+    pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="tile")
     ahead: deque[tuple[Read, Future[list[bytes]]]] = deque()
     try:
         for read in reads:
             ahead.append((read, pool.submit(_cut_and_pack, slide, read, patch_px)))
-            if len(ahead) > workers + 1:
+            if len(ahead) > threads + 1:
                 first, future = ahead.popleft()
                 yield first, future.result()
         while ahead:
@@ -203,9 +203,9 @@ def _in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def n_threads(workers: int | None) -> int:
-    """Number of reading threads: as asked, or one per core and at most `MAX_WORKERS`."""
-    return min(os.cpu_count() or 1, MAX_WORKERS) if workers is None else max(workers, 1)
+def n_threads(threads: int | None) -> int:
+    """Number of reading threads: as asked, or one per core and at most `MAX_THREADS`."""
+    return min(os.cpu_count() or 1, MAX_THREADS) if threads is None else max(threads, 1)
 
 
 def _check_same(path: Path, plan: TilingPlan) -> None:

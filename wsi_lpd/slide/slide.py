@@ -63,7 +63,7 @@ class Slide:
         self._reader = reader
         self.location = reader.location
         self.path = Path(reader.location)
-        self.name = _stem(reader.location)
+        self.name = slide_name(reader.location)
         self.reader = reader.name
         self.reader_reason = reason
         self.vendor = reader.vendor
@@ -154,7 +154,9 @@ class Slide:
         return f"<Slide {self.location} {self.size_px.width}x{self.size_px.height} {self.reader}>"
 
 
-def _stem(location: str) -> str:
+def slide_name(path: str | Path) -> str:
+    """File name of a slide without its extension: `CMU-1.svs` is `CMU-1`, `core.ome.tiff` is `core`."""
+    location = location_of(path)
     stem = PurePosixPath(location).stem if is_remote(location) else Path(location).stem
     return stem[:-4] if stem.lower().endswith(".ome") else stem
 

@@ -1,4 +1,4 @@
-"""Turning image logits into probabilities that mean what they say."""
+"""What held-out patches settle after training: what image logits mean, and where tissue ends and glass begins."""
 
 from __future__ import annotations
 
@@ -9,6 +9,36 @@ from torch.nn import functional as F
 _PRIOR = 3.0
 """Of log temperature and offset: Gaussian with standard deviation 0.4. Its weight is that of a few labels, however many
 there are: on 12 patches the error of held-out slides is 0.03 instead of 0.09, on 300 nothing changes."""
+
+
+_LEAST_POSITIONS = 100
+"""Of tissue and of glass, below which nothing is settled."""
+
+
+def fit_background(tissue: Tensor, glass: Tensor) -> float:
+    """How far the background's logit has to rise so that tissue and glass are mistaken for each other equally often.
+
+    Exclusion teaches a position that no absent class is there, and the background is the easy way out wherever the
+    network is not sure which class it sees; on slides with another stain that takes whole regions of tissue. Glass
+    shows itself, so the threshold between the two can be set without a pixel label: at the equal error rate.
+
+    Args:
+        tissue: Margins of tissue, logsumexp of the class maps minus the background's logit, any shape.
+        glass: Margins of glass.
+
+    Returns:
+        What is to be added to the background's logit (negative where tissue was lost to it); 0 where there is too
+        little of either to tell.
+    """
+    if min(tissue.numel(), glass.numel()) < _LEAST_POSITIONS:
+        return 0.0
+    lost, painted = tissue.double().flatten().sort().values, glass.double().flatten().sort().values
+    # With the threshold at t, tissue below it is lost and glass above it is painted; the first share rises with t.
+    thresholds = torch.cat([lost, painted]).sort().values
+    share_lost = torch.searchsorted(lost, thresholds).double() / len(lost)
+    share_painted = 1 - torch.searchsorted(painted, thresholds, right=True).double() / len(painted)
+    first, second = thresholds[share_lost <= share_painted], thresholds[share_lost >= share_painted]
+    return float((first.max() + second.min()) / 2)
 
 
 def fit_calibration(logits: Tensor, labels: Tensor) -> tuple[list[float], list[float]]:

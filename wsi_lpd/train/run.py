@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from wsi_lpd.classes import qupath_classes
 from wsi_lpd.config import Config
 from wsi_lpd.models.card import Calibration, ModelCard
@@ -16,7 +18,7 @@ from wsi_lpd.models.device import choose_device
 from wsi_lpd.models.runs import RUNS_DIR, mark_latest
 from wsi_lpd.patches.labels import LabelTable, read_labels
 from wsi_lpd.progress import SILENT, Progress
-from wsi_lpd.train.calibration import fit_calibration
+from wsi_lpd.train.calibration import fit_background, fit_calibration
 from wsi_lpd.train.companions import companions
 from wsi_lpd.train.data import split_by_group
 from wsi_lpd.train.modes import deterministic
@@ -130,6 +132,7 @@ def train(
             run.start(config, identity)
         result = trainer.fit()
         if processes.is_first:
+            _settle_background(result, config)
             _save(run, result, config, data)
             mark_latest(runs_dir, run.path)
             if config.train.report:
@@ -174,6 +177,16 @@ def _save(run: RunFolder, result: TrainingResult, config: Config, data: Training
         data_fingerprint=table_fingerprint(table),
     )
     save_model(run.path, result.network.state_dict(), card)
+
+
+def _settle_background(result: TrainingResult, config: Config) -> None:
+    """Moves the finished network's background to where held-out tissue and glass are told apart best."""
+    if result.validation is None or not config.model.background or config.model.scores == "relative":
+        return
+    moved = fit_background(result.validation.tissue_margins, result.validation.glass_margins)
+    with torch.no_grad():
+        result.network.background += moved
+    result.validation.metrics["background_moved"] = moved
 
 
 def _calibration(result: TrainingResult, n_classes: int) -> Calibration:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from wsi_lpd.evaluate.metrics import confusion
 from wsi_lpd.evaluate.protocols import score
+from wsi_lpd.methods.glass import glass_share
 from wsi_lpd.models.activation import label_probabilities, labels_of
 from wsi_lpd.models.network import LpdNetwork, NetworkOutput
 from wsi_lpd.patches.labels import LabelTable, read_masks
@@ -27,6 +28,15 @@ class Validation:
     labels: Tensor
     """(N, C): 1, 0 or -1."""
     metrics: dict[str, float]
+    tissue_margins: Tensor
+    """By how much the classes together are above the background, at positions without glass of patches that hold a
+    class; (n,) float32 on the CPU, at most about `_MOST_MARGINS` of them."""
+    glass_margins: Tensor
+    """The same at positions of glass."""
+
+
+_MOST_MARGINS = 2_000_000
+_GLASS = 0.99
 
 
 @torch.no_grad()
@@ -43,13 +53,38 @@ def validate(
     network.eval()
     logits, labels = [], []
     pixels = _PixelCounts(network, table, oracle_gate=oracle_gate)
+    margins = _Margins(len(table))
     for patches, batch_labels in ordered_batches(table, batch_size=batch_size, workers=workers):
-        output = network(to_images(patches, device))
+        images = to_images(patches, device)
+        output = network(images)
+        margins.add(output, images, batch_labels)
         logits.append(output.fused_logits.float().cpu())
         labels.append(batch_labels)
         pixels.add(output)
     y, target = torch.cat(logits), torch.cat(labels)
-    return Validation(y, target, label_metrics(y, target) | pixels.metrics())
+    tissue, glass = margins.found()
+    return Validation(y, target, label_metrics(y, target) | pixels.metrics(), tissue, glass)
+
+
+class _Margins:
+    """Margins of classes over background, every n-th position where there are very many."""
+
+    def __init__(self, n_patches: int) -> None:
+        self._n_patches = n_patches
+        self._tissue: list[Tensor] = []
+        self._glass: list[Tensor] = []
+
+    def add(self, output: NetworkOutput, images: Tensor, labels: Tensor) -> None:
+        maps = output.fused_maps.float()
+        margin = torch.logsumexp(maps, dim=1) - output.background.float()
+        glass = glass_share(images, (maps.shape[-2], maps.shape[-1]))
+        is_tissue = (glass == 0) & (labels == 1).any(dim=1).to(glass.device)[:, None, None]
+        step = max(1, self._n_patches * margin[0].numel() // _MOST_MARGINS)
+        self._tissue.append(margin[is_tissue][::step].cpu())
+        self._glass.append(margin[glass > _GLASS][::step].cpu())
+
+    def found(self) -> tuple[Tensor, Tensor]:
+        return torch.cat(self._tissue), torch.cat(self._glass)
 
 
 class _PixelCounts:

@@ -1,0 +1,87 @@
+"""Where work goes: processes of this machine, or a Dask cluster that somebody else has started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from distributed import Client, Nanny, Scheduler, SpecCluster
+
+from wsi_lpd.errors import ClusterError
+
+_PATIENCE = "30s"
+
+
+@dataclass(frozen=True)
+class ClusterChoice:
+    """Exactly one of the three.
+
+    Attributes:
+        workers: Processes of this machine, started for this call.
+        scheduler: Address of a running scheduler, such as `tcp://10.0.0.5:8786`.
+        scheduler_file: File that a running scheduler has written.
+    """
+
+    workers: int | None = None
+    scheduler: str | None = None
+    scheduler_file: Path | None = None
+
+    def threads_each(self) -> int:
+        """Threads for one task: this machine's cores shared out, or one where a cluster has its own ideas."""
+        return 1 if self.workers is None else max(1, (os.cpu_count() or 1) // self.workers)
+
+
+@contextmanager
+def connected(choice: ClusterChoice, *, n_gpus: int = 0) -> Iterator[Client]:
+    """A client of the chosen cluster; what was started for it ends with the block.
+
+    Args:
+        choice: Where to.
+        n_gpus: GPUs of this machine; a process that is started here sees one of them.
+
+    Raises:
+        ClusterError: If the scheduler does not answer.
+    """
+    if choice.workers is not None:
+        with _local(choice.workers, choice.threads_each(), n_gpus) as cluster, Client(cluster) as client:
+            yield client
+        return
+    where = str(choice.scheduler if choice.scheduler_file is None else choice.scheduler_file)
+    try:
+        client = (
+            Client(choice.scheduler, timeout=_PATIENCE)
+            if choice.scheduler_file is None
+            else Client(scheduler_file=str(choice.scheduler_file), timeout=_PATIENCE)
+        )
+    except (OSError, ValueError, TimeoutError) as err:
+        raise ClusterError(
+            f"{where}: no Dask scheduler answers ({' '.join(str(err).split())[:200] or type(err).__name__}); "
+            "start one with `dask scheduler`, and workers with `dask worker`"
+        ) from err
+    with client:
+        yield client
+
+
+def _local(workers: int, threads: int, n_gpus: int) -> SpecCluster:
+    """One process per worker and one task at a time in each, so that a crash costs no other slide."""
+    specification = {
+        i: {
+            "cls": Nanny,
+            "options": {"nthreads": 1, "memory_limit": 0, "env": _environment(i, threads, n_gpus), "silence_logs": 40},
+        }
+        for i in range(workers)
+    }
+    scheduler = {"cls": Scheduler, "options": {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0}}
+    return SpecCluster(workers=specification, scheduler=scheduler, silence_logs=40)
+
+
+def _environment(worker: int, threads: int, n_gpus: int) -> dict[str, str]:
+    variables = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    if n_gpus:
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        devices = seen.split(",") if seen else [str(i) for i in range(n_gpus)]
+        variables["CUDA_VISIBLE_DEVICES"] = devices[worker % len(devices)]
+    return variables
