@@ -1,8 +1,8 @@
 """Finished strips of a map on disk: what a killed run goes on from, and what later steps read again.
 
 A working folder holds `strips.json`, which says what the strips belong to, and one file per strip, `000000.strip` and
-so on: a header (`_HEADER`: magic, then bytes and CRC-32 of each frame) and three zstd frames of uint8, labels (rows, W),
-probabilities (C + 1, rows, W) and prototypes (rows, W).
+so on: a header (`_HEADER`: magic, then bytes and CRC-32 of each frame) and three zstd frames of uint8 values. These are
+labels (rows, W), probabilities (C + 1, rows, W) and prototypes (rows, W).
 """
 
 from __future__ import annotations
