@@ -1,5 +1,7 @@
 """A slide is read, looked at and stitched in the right place, whatever its scale, edges and window grid."""
 
+import threading
+
 import cv2
 import numpy as np
 import pytest
@@ -103,3 +105,23 @@ def test_a_slide_coarser_than_the_model__is_refused_unless_asked_for(write_slide
         assert map_stride(slide, ColourPredictor(), config) == 4
     assert plan.downsample == pytest.approx(1.0)
     np.testing.assert_array_equal(result.labels[::7, ::7], expected(plan, landmarks())[::7, ::7])
+
+
+def test_reading_and_network__work_at_the_same_time(write_slide):
+    with open_slide(write_slide(landmarks())) as slide:
+        beyond = threading.Event()
+        read = slide.read
+
+        def seen(box, size_px):
+            if box.y > 300:
+                beyond.set()
+            return read(box, size_px)
+
+        class Waiting(ColourPredictor):
+            def predict(self, windows, **options):
+                assert beyond.wait(10), "the windows of the next batches are not read meanwhile"
+                return super().predict(windows, **options)
+
+        slide.read = seen
+        _, result = whole_map(slide, everywhere(slide), Waiting(), SegmentConfig(batch_size=300))
+    assert result.labels.any()

@@ -116,26 +116,27 @@ class SegmentJob:
         finished = SegmentSummary(location, str(outputs.overlay), 0, {}, 0, {}, was_finished=True)
         if outputs.are_there and not outputs.working_folder.exists() and not overwrite:
             return finished
-        clock = [time.perf_counter()]
         with open_slide(location, mpp=slide_mpp) as slide:
             logger.debug("%s: %.4g um per pixel", slide.location, slide.mpp)  # one without a scale is refused here
             with locked(outputs.overlay) as renew:
                 if outputs.are_there or overwrite:
                     remove_working_folder(outputs.working_folder)
-                if outputs.are_there and not overwrite:
-                    return finished
-                tissue = find_tissue(slide, self._config.tissue)
-                if not tissue.mask.any():
-                    logger.warning("%s: no tissue found; the overlay will be empty", slide.location)
-                clock.append(time.perf_counter())
-                plan = plan_map(slide, tissue, self._predictor, self._config)
-                strips = self._segmented(slide, tissue, plan, outputs.working_folder, renew)
-                clock.append(time.perf_counter())
-                n_regions, area_mm2 = self._write(slide, tissue, plan, strips, outputs)
-                strips.remove()
-                clock.append(time.perf_counter())
+                return finished if outputs.are_there and not overwrite else self._run(slide, outputs, renew)
+
+    def _run(self, slide: Slide, outputs: Outputs, renew: Callable[[], None]) -> SegmentSummary:
+        clock = [time.perf_counter()]
+        tissue = find_tissue(slide, self._config.tissue)
+        if not tissue.mask.any():
+            logger.warning("%s: no tissue found; the overlay will be empty", slide.location)
+        clock.append(time.perf_counter())
+        plan = plan_map(slide, tissue, self._predictor, self._config)
+        strips = self._segmented(slide, tissue, plan, outputs.working_folder, renew)
+        clock.append(time.perf_counter())
+        n_regions, area_mm2 = self._write(slide, tissue, plan, strips, outputs)
+        strips.remove()
+        clock.append(time.perf_counter())
         stages = dict(zip(("tissue", "network", "overlay"), np.diff(clock).tolist(), strict=True))
-        return SegmentSummary(location, str(outputs.overlay), n_regions, area_mm2, len(plan.places), stages)
+        return SegmentSummary(slide.location, str(outputs.overlay), n_regions, area_mm2, len(plan.places), stages)
 
     def _segmented(
         self, slide: Slide, tissue: TissueMask, plan: MapPlan, folder: Path, renew: Callable[[], None]
