@@ -300,9 +300,8 @@ def start(tmp_path, slide_path, out, moment=0):
     script = tmp_path / "segment_and_die.py"
     script.write_text(SCRIPT)
     words = [script, slide_path, out, Path(__file__).parent, CONFIG.model_dump_json(), STRIP_ROWS, moment]
-    root = Path(__file__).resolve().parents[2]
     process = subprocess.Popen(
-        [sys.executable, *map(str, words)], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout.readline() == "begins\n", process.communicate()[1]
     return process

@@ -121,9 +121,9 @@ class SegmentJob:
             with locked(outputs.overlay) as renew:
                 if outputs.are_there or overwrite:
                     remove_working_folder(outputs.working_folder)
-                return finished if outputs.are_there and not overwrite else self._run(slide, outputs, renew)
+                return finished if outputs.are_there and not overwrite else self._make(slide, outputs, renew)
 
-    def _run(self, slide: Slide, outputs: Outputs, renew: Callable[[], None]) -> SegmentSummary:
+    def _make(self, slide: Slide, outputs: Outputs, renew: Callable[[], None]) -> SegmentSummary:
         clock = [time.perf_counter()]
         tissue = find_tissue(slide, self._config.tissue)
         if not tissue.mask.any():
