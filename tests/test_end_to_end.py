@@ -102,7 +102,8 @@ def test_the_same_command_again__does_nothing_and_overwrite_gives_the_same_bytes
 
 
 def test_a_run_that_was_interrupted__goes_on_and_writes_the_same_bytes(work, tmp_path, monkeypatch):
-    segment(work, tmp_path / "whole.geojson", "--mask", tmp_path / "whole.ome.tif")
+    finely = ("--set", "segment.output_stride=1")  # several strips
+    segment(work, tmp_path / "whole.geojson", "--mask", tmp_path / "whole.ome.tif", *finely)
     append = StripStore.append
 
     def one_and_no_more(store, strip):
@@ -111,7 +112,7 @@ def test_a_run_that_was_interrupted__goes_on_and_writes_the_same_bytes(work, tmp
         append(store, strip)
 
     words = ("segment", work / "slides" / "one.svs", "--model", work / "run", "--out", tmp_path / "m.geojson", *SMOKE)
-    words = (*words, "--mask", tmp_path / "m.ome.tif")
+    words = (*words, "--mask", tmp_path / "m.ome.tif", *finely)
     with monkeypatch.context() as context:
         context.setattr(StripStore, "append", one_and_no_more)
         assert "run the same command again" in run(*words, status=130).stderr
