@@ -15,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from wsi_lpd.config import SegmentConfig
 from wsi_lpd.models.device import choose_device
 from wsi_lpd.models.runs import find_run
+from wsi_lpd.segment.plan import MapPlan, plan_map
 from wsi_lpd.segment.predictor import Predictor
-from wsi_lpd.segment.segmenter import map_stride, segment_slide, window_grid
-from wsi_lpd.slide import find_tissue, open_slide
+from wsi_lpd.segment.segmenter import segment_slide
+from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
 
 
 def main() -> None:
@@ -32,19 +34,27 @@ def main() -> None:
     config = predictor.card.config.segment
     with open_slide(options.slide) as slide:
         tissue = find_tissue(slide, config.tissue)
-        plain = segment_slide(slide, tissue, predictor, config)
-        stride = map_stride(slide, predictor, config)
-        grid = window_grid(slide, predictor, config, stride)
+        plan, plain = labels_of(slide, tissue, predictor, config)
+        grid, stride = plan.grid, plan.stride
         changed = {}
         for name, share in (("half", 2), ("quarter", 4), ("eighth", 8)):
             shifted = config.model_copy(update={"grid_offset_px": grid.window_px // share})
-            other = segment_slide(slide, tissue, predictor, shifted)
-            seen = (plain.labels > 0) | (other.labels > 0)
-            changed[name] = round(float((plain.labels != other.labels)[seen].mean()), 5)
+            _, other = labels_of(slide, tissue, predictor, shifted)
+            seen = (plain > 0) | (other > 0)
+            changed[name] = round(float((plain != other)[seen].mean()), 5)
     period = grid.stride_px // stride
-    ratios = [border_ratio(plain.labels, period, phase) for phase in range(period)]
+    ratios = [border_ratio(plain, period, phase) for phase in range(period)]
     border = {"at_borders": ratios[0], "elsewhere_from": min(ratios[1:]), "elsewhere_to": max(ratios[1:])}
     print(json.dumps({"window_px": grid.window_px, "stride_px": grid.stride_px, "changed": changed, "border": border}))
+
+
+def labels_of(
+    slide: Slide, tissue: TissueMask, predictor: Predictor, config: SegmentConfig
+) -> tuple[MapPlan, np.ndarray]:
+    """Segments a slide; the whole label map."""
+    plan = plan_map(slide, tissue, predictor, config)
+    strips = segment_slide(slide, tissue, predictor, config, plan=plan)
+    return plan, np.concatenate([strip.labels for strip in strips])
 
 
 def border_ratio(labels: np.ndarray, period: int, phase: int) -> float:

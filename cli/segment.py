@@ -66,7 +66,8 @@ def segment(
     """Turn slides into tissue maps for QuPath. No label is asked for."""
     with user_errors():
         from wsi_lpd.config import load_config, updated
-        from wsi_lpd.segment.job import SegmentJob, output_paths
+        from wsi_lpd.segment.job import SegmentJob
+        from wsi_lpd.segment.outputs import output_paths
 
         resolved = updated(
             load_config(config, settings if settings is not None else ()),

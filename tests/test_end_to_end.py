@@ -12,6 +12,7 @@ from wsi_lpd.overlay.check import check_overlay_file
 from wsi_lpd.overlay.mask import read_mask
 from wsi_lpd.overlay.rasterize import rasterize
 from wsi_lpd.overlay.read import load_overlay
+from wsi_lpd.segment.strip_store import StripStore
 from wsi_lpd.slide.synthetic import SYNTHETIC_CLASSES, write_synthetic_slide
 from wsi_lpd.types import Size
 from wsi_lpd_cli.main import app
@@ -98,6 +99,28 @@ def test_the_same_command_again__does_nothing_and_overwrite_gives_the_same_bytes
     assert out.stat().st_mtime_ns == stamp
     segment(work, out, "--overwrite")
     assert out.read_bytes() == before
+
+
+def test_a_run_that_was_interrupted__goes_on_and_writes_the_same_bytes(work, tmp_path, monkeypatch):
+    finely = ("--set", "segment.output_stride=1")  # several strips
+    segment(work, tmp_path / "whole.geojson", "--mask", tmp_path / "whole.ome.tif", *finely)
+    append = StripStore.append
+
+    def one_and_no_more(store, strip):
+        if len(store) == 1:
+            raise KeyboardInterrupt
+        append(store, strip)
+
+    words = ("segment", work / "slides" / "one.svs", "--model", work / "run", "--out", tmp_path / "m.geojson", *SMOKE)
+    words = (*words, "--mask", tmp_path / "m.ome.tif", *finely)
+    with monkeypatch.context() as context:
+        context.setattr(StripStore, "append", one_and_no_more)
+        assert "run the same command again" in run(*words, status=130).stderr
+    assert [p.name for p in (tmp_path / "m.geojson.partial").glob("*.strip")] == ["000000.strip"]
+    run(*words)
+    for ending in (".geojson", ".ome.tif"):
+        assert (tmp_path / f"m{ending}").read_bytes() == (tmp_path / f"whole{ending}").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_broken_slide__fails_alone_and_by_name(work, tmp_path):

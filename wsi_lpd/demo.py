@@ -19,7 +19,8 @@ from wsi_lpd.models.card import load_card
 from wsi_lpd.models.device import choose_device
 from wsi_lpd.patches.job import LabelSource, SlideTask, TileJob
 from wsi_lpd.progress import SILENT, Progress
-from wsi_lpd.segment.job import Outputs, SegmentJob
+from wsi_lpd.segment.job import SegmentJob
+from wsi_lpd.segment.outputs import Outputs
 from wsi_lpd.slide.synthetic import SYNTHETIC_CLASSES, SyntheticSlide, find_synthetic_slide, write_synthetic_slide
 from wsi_lpd.train.run import TrainedRun, load_training_data, train
 from wsi_lpd.types import Size

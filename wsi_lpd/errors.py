@@ -17,6 +17,10 @@ class StoreError(WsiLpdError):
     """A patch store is missing, damaged, or does not fit what was asked for."""
 
 
+class BusyError(WsiLpdError):
+    """Another process is writing the same output."""
+
+
 class LabelError(WsiLpdError):
     """A label file or folder cannot be understood."""
 

@@ -51,7 +51,7 @@ def overlay(path: Path, pixels: np.ndarray, *, offset: tuple[int, int] = (0, 0),
 
 
 def mask(path: Path, pixels: np.ndarray, *, offset: tuple[int, int] = (0, 0)) -> Path:
-    write_mask(path, pixels, CLASSES, mpp=2.0, frame=frame(offset))
+    write_mask(path, [pixels], CLASSES, mpp=2.0, frame=frame(offset))
     return path
 
 
@@ -239,7 +239,7 @@ def test_evaluate_files__qupaths_special_classes(tmp_path):
     (tmp_path / "t.geojson").write_text(json.dumps(truth))
     pixels = np.zeros((60, 80), dtype=np.uint8)
     pixels[5:15, 5:35] = 1
-    write_mask(tmp_path / "p.ome.tif", pixels, CLASSES, mpp=1.0, frame=GridFrame(1, 1))
+    write_mask(tmp_path / "p.ome.tif", [pixels], CLASSES, mpp=1.0, frame=GridFrame(1, 1))
     report = evaluate_files(tmp_path / "p.ome.tif", tmp_path / "t.geojson")
     index = report.classes.index("Tumor") + 1
     # The tumour's two columns below the larger `Ignore*` are drawn over it; 12 columns are not judged otherwise.
@@ -258,7 +258,7 @@ def test_evaluate_files__a_small_area_inside_a_large_one_is_seen(tmp_path):
     (tmp_path / "t.geojson").write_text(json.dumps(features))
     pixels = np.ones((9, 20), dtype=np.uint8)
     pixels[2:6, 2:6] = 2
-    write_mask(tmp_path / "p.ome.tif", pixels, CLASSES[:2], mpp=1.0, frame=GridFrame(1, 1))
+    write_mask(tmp_path / "p.ome.tif", [pixels], CLASSES[:2], mpp=1.0, frame=GridFrame(1, 1))
     assert evaluate_files(tmp_path / "p.ome.tif", tmp_path / "t.geojson").scores("B").miou == 1
 
 

@@ -21,7 +21,7 @@ def test_draw_overlay__classes_are_tinted_and_the_rest_is_the_slide():
     label_map[4:14, 6:16] = 1
     label_map[4:14, 20:26] = 255
     slide = thumbnail(200, 300)
-    picture = draw_overlay(slide, label_map, CLASSES, opacity=0.5)
+    picture = draw_overlay(slide, [label_map], CLASSES, opacity=0.5)
     assert picture.shape[1] == 300
     assert picture.shape[0] > 200
     inside = np.s_[60:120, 80:140]
@@ -34,11 +34,11 @@ def test_draw_overlay__classes_are_tinted_and_the_rest_is_the_slide():
 def test_draw_overlay__legend_shows_colours_and_grows_by_the_scale_bar():
     label_map = noise(40, 60, sigma=4, seed=1, n_labels=3)
     slide = thumbnail(400, 600)
-    plain = draw_overlay(slide, label_map, CLASSES, opacity=0)
+    plain = draw_overlay(slide, [label_map], CLASSES, opacity=0)
     legend = plain[400:].reshape(-1, 3).tolist()
     for _, color in CLASSES:
         assert legend.count(list(color)) > 50
-    with_bar = draw_overlay(slide, label_map, CLASSES, mpp=2.0, title="S1")
+    with_bar = draw_overlay(slide, [label_map], CLASSES, mpp=2.0, title="S1")
     assert with_bar.shape[0] > plain.shape[0]
 
 
@@ -46,8 +46,8 @@ def test_draw_overlay__legend_shows_colours_and_grows_by_the_scale_bar():
 def test_draw_overlay__the_scale_bar_has_its_length(mpp, length_px):
     slide = np.full((100, 600, 3), 255, dtype=np.uint8)
     label_map = np.zeros((10, 60), dtype=np.uint8)
-    without = draw_overlay(slide, label_map, CLASSES)
-    panel = draw_overlay(slide, label_map, CLASSES, mpp=mpp)[without.shape[0] :]
+    without = draw_overlay(slide, [label_map], CLASSES)
+    panel = draw_overlay(slide, [label_map], CLASSES, mpp=mpp)[without.shape[0] :]
     dark = (panel < 60).all(axis=2)
     line = dark[dark.sum(axis=1).argmax()]
     run = np.flatnonzero(np.diff(np.concatenate([[0], line, [0]])))
@@ -58,15 +58,15 @@ def test_draw_overlay__tissue_outline():
     slide = thumbnail(90, 120)
     tissue = np.zeros((9, 12), dtype=bool)
     tissue[3:6, 4:8] = True
-    picture = draw_overlay(slide, np.zeros((9, 12), dtype=np.uint8), CLASSES, tissue=tissue)
+    picture = draw_overlay(slide, [np.zeros((9, 12), dtype=np.uint8)], CLASSES, tissue=tissue)
     assert picture[30, 60].tolist() == [90, 90, 90]
     assert picture[45, 60].tolist() == slide[45, 60].tolist()
 
 
 def test_draw_overlay__a_narrow_picture_wraps_its_legend():
     label_map = noise(20, 9, sigma=2, seed=1)
-    narrow = draw_overlay(thumbnail(200, 90), label_map, QUPATH_CLASSES)
-    wide = draw_overlay(thumbnail(200, 600), label_map, QUPATH_CLASSES)
+    narrow = draw_overlay(thumbnail(200, 90), [label_map], QUPATH_CLASSES)
+    wide = draw_overlay(thumbnail(200, 600), [label_map], QUPATH_CLASSES)
     assert narrow.shape[0] > wide.shape[0]
 
 

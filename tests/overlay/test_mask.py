@@ -18,7 +18,7 @@ def test_write_mask__everything_comes_back(tmp_path):
     path = tmp_path / "m.ome.tif"
     label_map = noise(300, 211, sigma=4, seed=1)
     label_map[5:9] = 255
-    write_mask(path, label_map, CLASSES, mpp=2.0078, frame=FRAME, metadata={"model": "abc", "mpp source": "user"})
+    write_mask(path, [label_map], CLASSES, mpp=2.0078, frame=FRAME, metadata={"model": "abc", "mpp source": "user"})
     mask = read_mask(path)
     np.testing.assert_array_equal(mask.label_map, label_map)
     assert mask.classes == CLASSES
@@ -29,7 +29,7 @@ def test_write_mask__everything_comes_back(tmp_path):
 
 @pytest.mark.parametrize("name", ["row", "column", "one pixel", "ignored only", "background only"])
 def test_write_mask__small_maps(name, tmp_path):
-    write_mask(tmp_path / "m.tiff", FIXED[name], QUPATH_CLASSES, mpp=None, frame=FRAME)
+    write_mask(tmp_path / "m.tiff", [FIXED[name]], QUPATH_CLASSES, mpp=None, frame=FRAME)
     mask = read_mask(tmp_path / "m.tiff")
     np.testing.assert_array_equal(mask.label_map, FIXED[name])
     assert mask.mpp is None
@@ -38,7 +38,7 @@ def test_write_mask__small_maps(name, tmp_path):
 def test_write_mask__is_a_tiled_deflated_pyramid_of_unblended_labels(tmp_path):
     path = tmp_path / "m.ome.tif"
     label_map = noise(1301, 2050, sigma=6, seed=2)
-    write_mask(path, label_map, QUPATH_CLASSES, mpp=2.0, frame=FRAME)
+    write_mask(path, [label_map], QUPATH_CLASSES, mpp=2.0, frame=FRAME)
     with tifffile.TiffFile(path) as tiff:
         assert tiff.is_ome
         levels = tiff.series[0].levels
@@ -55,13 +55,13 @@ def test_write_mask__is_a_tiled_deflated_pyramid_of_unblended_labels(tmp_path):
 
 def test_write_mask__the_same_mask_gives_the_same_bytes(tmp_path):
     for name in ("a.ome.tif", "b.ome.tif"):
-        write_mask(tmp_path / name, FIXED["blobs"], QUPATH_CLASSES, mpp=2.0, frame=FRAME)
+        write_mask(tmp_path / name, [FIXED["blobs"]], QUPATH_CLASSES, mpp=2.0, frame=FRAME)
     assert (tmp_path / "a.ome.tif").read_bytes() == (tmp_path / "b.ome.tif").read_bytes()
 
 
 def test_write_mask__refuses_another_format(tmp_path):
     with pytest.raises(OverlayError, match=r"name it m\.ome\.tif"):
-        write_mask(tmp_path / "m.png", FIXED["blobs"], QUPATH_CLASSES, mpp=2.0, frame=FRAME)
+        write_mask(tmp_path / "m.png", [FIXED["blobs"]], QUPATH_CLASSES, mpp=2.0, frame=FRAME)
 
 
 def test_read_mask__a_plain_tiff_has_pixels_and_nothing_else(tmp_path):
@@ -80,7 +80,7 @@ def test_read_mask__refuses_what_are_no_labels(pixels, tmp_path):
 
 def test_read_mask__damaged_files_are_named(tmp_path):
     path = tmp_path / "m.ome.tif"
-    write_mask(path, noise(600, 700, sigma=2, seed=3), QUPATH_CLASSES, mpp=2.0, frame=FRAME)
+    write_mask(path, [noise(600, 700, sigma=2, seed=3)], QUPATH_CLASSES, mpp=2.0, frame=FRAME)
     data = path.read_bytes()
     for length in (0, 3, 9, 200, len(data) // 3, len(data) // 2):
         path.write_bytes(data[:length])

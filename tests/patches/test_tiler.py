@@ -17,7 +17,7 @@ import tifffile
 from tiny_slides import tissue_pixels, write_svs
 
 from wsi_lpd.config import TileConfig, TissueConfig
-from wsi_lpd.errors import SlideError, StoreError
+from wsi_lpd.errors import BusyError, SlideError, StoreError
 from wsi_lpd.patches import shard as shard_module
 from wsi_lpd.patches import tiler
 from wsi_lpd.patches.store import PatchStore
@@ -326,7 +326,7 @@ def test_kill__while_an_old_store_is_replaced_loses_neither(tmp_path, undisturbe
 
 def test_lock__of_a_living_process_is_respected(tmp_path, make_slide, tile_config):
     out = tmp_path / "s.zarr"
-    with tiler.locked(out), pytest.raises(StoreError, match=rf"process {os.getpid()} on .* is writing it"):
+    with tiler.locked(out), pytest.raises(BusyError, match=rf"process {os.getpid()} on .* is writing it"):
         tiled(make_slide(), out, tile_config)
     assert tiled(make_slide(), out, tile_config).status == "written"
 
@@ -359,7 +359,7 @@ def test_lock__of_a_dead_process_is_taken_over(tmp_path, make_slide, tile_config
 def test_lock__of_another_host_is_dead_when_it_is_no_longer_renewed(tmp_path, make_slide, tile_config):
     lock = tmp_path / "s.zarr.lock"
     lock.write_text(json.dumps({"pid": 1, "host": "elsewhere", "started": 1}))
-    with pytest.raises(StoreError, match="process 1 on elsewhere"):
+    with pytest.raises(BusyError, match="process 1 on elsewhere"):
         tiled(make_slide(), tmp_path / "s.zarr", tile_config)
     os.utime(lock, (1, 1))
     assert tiled(make_slide(), tmp_path / "s.zarr", tile_config).status == "written"

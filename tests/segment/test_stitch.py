@@ -1,29 +1,28 @@
 """Stitching: weights are divided by their sum, so what the network says everywhere is what the map says everywhere."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsi_lpd.segment.stitch import Stitcher, WindowMaps, window_weight
+from wsi_lpd.segment.stitch import stitched as strips_of
+from wsi_lpd.segment.windows import Place
 
 
-def stitched(window_at, *, n_classes, width, height, side, stride, offset=0):
-    """Runs a stitcher over a whole map; `window_at(x, y)` gives the maps of a window."""
+def stitched(window_at, *, n_classes, width, height, side, stride, offset=0, strip_rows=16):
+    """Stitches a whole map; `window_at(x, y)` gives the maps of a window."""
     rows = range(-offset, max(height - side, -offset) + stride, stride)
     columns = range(-offset, max(width - side, -offset) + stride, stride)
-    stitcher = Stitcher(n_classes=n_classes, width=width, side=side, top=-offset)
-    parts = []
-    for y in rows:
-        if y > -offset:
-            parts.append(stitcher.finish_before(y))
-        for x in columns:
-            stitcher.add(x, y, window_at(x, y))
-    parts.append(stitcher.finish_before(rows[-1] + side))
-    tops = [part.top for part in parts]
-    assert tops == sorted(tops)
+    windows = [(Place(x, y), window_at(x, y)) for y in rows for x in columns]
+    edges = [*range(0, height, strip_rows), height]
+    strips = list(pairwise(edges))
+    parts = list(strips_of(windows, strips, n_classes=n_classes, width=width, side=side))
+    assert [part.top for part in parts] == edges[:-1]
     return {
-        name: np.concatenate([getattr(part, name) for part in parts], axis=-2)[..., offset : offset + height, :]
+        name: np.concatenate([getattr(part, name) for part in parts], axis=-2)
         for name in ("logits", "presence", "prototypes", "covered")
     }
 
@@ -35,14 +34,22 @@ def stitched(window_at, *, n_classes, width, height, side, stride, offset=0):
     side=st.sampled_from([8, 14, 23]),
     overlap=st.sampled_from([0, 0.25, 0.5, 0.8]),
     offset=st.integers(0, 7),
+    strip_rows=st.sampled_from([1, 5, 16, 100]),
 )
-def test_a_constant_network__gives_that_constant_everywhere(width, height, side, overlap, offset):
+def test_a_constant_network__gives_that_constant_everywhere(width, height, side, overlap, offset, strip_rows):
     stride = max(1, round(side * (1 - overlap)))
     offset = min(offset, stride - 1)
     logits = np.array([0.7, -1.3, 4.0], np.float32)[:, None, None] * np.ones((3, side, side), np.float32)
     maps = WindowMaps(logits, np.array([0.25, 0.9], np.float32), np.full((2, side, side), 3, np.uint8))
     result = stitched(
-        lambda x, y: maps, n_classes=2, width=width, height=height, side=side, stride=stride, offset=offset
+        lambda x, y: maps,
+        n_classes=2,
+        width=width,
+        height=height,
+        side=side,
+        stride=stride,
+        offset=offset,
+        strip_rows=strip_rows,
     )
     assert result["covered"].all()
     for c, value in enumerate((0.7, -1.3, 4.0)):
@@ -70,7 +77,7 @@ def test_windows_cut_from_an_image__stitch_back_to_it(overlap):
 
 
 def test_rows_without_a_window__are_told():
-    stitcher = Stitcher(n_classes=1, width=20, side=6)
+    stitcher = Stitcher(n_classes=1, width=20, side=6, rows=6)
     maps = WindowMaps(np.ones((2, 6, 6), np.float32), np.ones(1, np.float32), np.zeros((1, 6, 6), np.uint8))
     stitcher.add(4, 0, maps)
     rows = stitcher.finish_before(6)
@@ -80,11 +87,36 @@ def test_rows_without_a_window__are_told():
     assert not stitcher.finish_before(12).covered.any(), "what was handed out must be forgotten"
 
 
-def test_a_window_outside_the_held_rows__is_refused():
-    stitcher = Stitcher(n_classes=1, width=20, side=6)
+def test_a_window_below_the_held_rows__is_refused():
+    stitcher = Stitcher(n_classes=1, width=20, side=6, rows=4, top=2)
     maps = WindowMaps(np.ones((2, 6, 6), np.float32), np.ones(1, np.float32), np.zeros((1, 6, 6), np.uint8))
-    with pytest.raises(ValueError, match="row 3 is not held"):
-        stitcher.add(0, 3, maps)
+    stitcher.add(0, 6, maps)
+    with pytest.raises(ValueError, match="row 7 is not held"):
+        stitcher.add(0, 7, maps)
+
+
+@pytest.mark.parametrize("first", [1, 2, 4])
+def test_a_map_begun_further_down__has_the_same_bits(first):
+    rng = np.random.default_rng(1)
+    windows = [
+        (
+            Place(x, y),
+            WindowMaps(
+                rng.normal(size=(3, 12, 12)).astype(np.float32),
+                rng.random(2).astype(np.float32),
+                rng.integers(0, 9, (2, 12, 12), np.uint8),
+            ),
+        )
+        for y in range(-2, 46, 5)
+        for x in range(-2, 40, 5)
+    ]
+    strips = list(pairwise([*range(0, 50, 11), 50]))
+    whole = list(strips_of(windows, strips, n_classes=2, width=43, side=12))
+    later = list(strips_of(windows, strips[first:], n_classes=2, width=43, side=12))
+    for one, other in zip(whole[first:], later, strict=True):
+        assert one.top == other.top
+        for name in ("logits", "presence", "prototypes", "covered"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
 def test_the_weight__is_symmetric_positive_and_highest_in_the_middle():

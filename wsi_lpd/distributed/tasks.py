@@ -26,9 +26,9 @@ class Outcome(Generic[Item, Result]):
 def outcomes(client: Client, work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Outcome[Item, Result]]:
     """Does `work` for every item somewhere, and yields what became of each as it is done.
 
-    A worker that dies costs its task a retry on another one (Dask gives up on a task after it has seen several workers
-    die). An error that we explain is not tried again. When the block that iterates ends early, what has not begun is
-    cancelled.
+    A worker that dies costs its tasks a retry on another one. Dask gives up on a task after it has seen several workers
+    die, and blames all that the worker had; so each of these is tried once more at the end, alone. An error that we
+    explain is not tried again. When the block that iterates ends early, what has not begun is cancelled.
 
     Args:
         client: Of the cluster.
@@ -38,22 +38,31 @@ def outcomes(client: Client, work: Callable[[Item], Result], items: Sequence[Ite
     Raises:
         Exception: Whatever `work` raises that is no error we explain: a bug.
     """
-    # One task at a time in each thread of a worker, in the order given; equal names of two calls must not be mixed up.
+    # In the order given; equal names of two calls must not be mixed up.
     futures: dict[Future, Item] = {
         client.submit(_explained, work, item, pure=False, priority=-i): item for i, item in enumerate(items)
     }
+    suspects: list[Item] = []
     try:
         for future in as_completed(futures):
             item = futures[future]
             try:
-                result, error = future.result()
-            except KilledWorker as err:
-                error = f"{item}: {_n_deaths(err)} workers died while they had it (out of memory?)"
-                result = None
-            yield Outcome(item, result, error)
+                yield Outcome(item, *future.result())
+            except KilledWorker:
+                suspects.append(item)
             future.release()
+        for item in suspects:
+            yield _alone(client, work, item)
     finally:
         client.cancel(list(futures))
+
+
+def _alone(client: Client, work: Callable[[Item], Result], item: Item) -> Outcome[Item, Result]:
+    try:
+        return Outcome(item, *client.submit(_explained, work, item, pure=False).result())
+    except KilledWorker as err:
+        n_died = int(err.allowed_failures) + 1
+        return Outcome(item, error=f"{item}: {n_died} workers died while they had it (out of memory?)")
 
 
 def _explained(work: Callable[[Item], Result], item: Item) -> tuple[Result | None, str | None]:
@@ -62,7 +71,3 @@ def _explained(work: Callable[[Item], Result], item: Item) -> tuple[Result | Non
         return work(item), None
     except (WsiLpdError, OSError) as err:
         return None, str(err)
-
-
-def _n_deaths(err: KilledWorker) -> int:
-    return int(getattr(err, "allowed_failures", 0)) + 1

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from wsi_lpd.classes import TissueClass
 from wsi_lpd.files import replacing
+from wsi_lpd.overlay.label_strips import LabelStrips, label_counts, sampled
 from wsi_lpd.types import BACKGROUND, IGNORE, BoolArray, UInt8Array
 
 _PANEL_COLOR: Final = (250, 250, 250)
@@ -22,7 +23,7 @@ _ROUND_LENGTHS: Final = (1, 2, 5)
 
 def draw_overlay(
     thumbnail: UInt8Array,
-    label_map: UInt8Array,
+    strips: LabelStrips,
     classes: Sequence[TissueClass],
     *,
     mpp: float | None = None,
@@ -34,7 +35,7 @@ def draw_overlay(
 
     Args:
         thumbnail: RGB (h, w, 3).
-        label_map: uint8 (H, W), of any size; enlarged or reduced without blending labels.
+        strips: The label map, uint8 (H, W) in all, of any size; enlarged or reduced without blending labels.
         classes: `classes[i]` has the label i + 1.
         mpp: Micrometres per thumbnail pixel for the scale bar; None leaves the bar out.
         tissue: Tissue mask (any size), outlined in grey.
@@ -45,7 +46,7 @@ def draw_overlay(
         RGB (h + legend, w, 3).
     """
     height, width = thumbnail.shape[:2]
-    labels = _resized(label_map, width, height)
+    labels = sampled(strips, height, width)
     colors = np.zeros((256, 3), dtype=np.uint8)
     colors[1 : len(classes) + 1] = [tissue_class.color for tissue_class in classes]
     is_class = (labels != BACKGROUND) & (labels != IGNORE)
@@ -53,10 +54,10 @@ def draw_overlay(
     picture = np.where(is_class[..., None], blended, thumbnail)
     line_px = max(1, round(max(height, width) / 1500))
     if tissue is not None:
-        picture[_outline(_resized(tissue.astype(np.uint8), width, height), line_px)] = _TISSUE_COLOR
+        picture[_outline(sampled([tissue.astype(np.uint8)], height, width), line_px)] = _TISSUE_COLOR
     border = _outline(labels, line_px) & is_class
     picture[border] = colors[labels[border]]
-    shares = np.bincount(label_map.reshape(-1), minlength=256)[1 : len(classes) + 1]
+    shares = label_counts(strips)[1 : len(classes) + 1]
     return _with_legend(picture, classes, shares / max(1, shares.sum()), title, mpp)
 
 
@@ -64,11 +65,6 @@ def write_picture(path: Path, rgb: UInt8Array) -> None:
     """Writes an RGB picture as PNG (or as the format that the name asks for)."""
     with replacing(path) as temporary:
         Image.fromarray(rgb).save(temporary)
-
-
-def _resized(labels: UInt8Array, width: int, height: int) -> UInt8Array:
-    resized = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    return np.asarray(resized, dtype=np.uint8)
 
 
 def _outline(labels: UInt8Array, line_px: int) -> BoolArray:

@@ -18,6 +18,7 @@ from wsi_lpd.classes import TissueClass
 from wsi_lpd.errors import OverlayError
 from wsi_lpd.files import replacing
 from wsi_lpd.overlay.frame import GridFrame
+from wsi_lpd.overlay.label_strips import LabelStrips, every_nth, map_size, tiles
 from wsi_lpd.types import UInt8Array
 
 _TILE_PX: Final = 512
@@ -45,7 +46,7 @@ class Mask:
 
 def write_mask(
     path: Path,
-    label_map: UInt8Array,
+    strips: LabelStrips,
     classes: Sequence[TissueClass],
     *,
     mpp: float | None,
@@ -54,9 +55,11 @@ def write_mask(
 ) -> None:
     """Writes a label map as tiled, deflate-compressed OME-TIFF with a pyramid (nearest neighbour, never blended).
 
+    One row of tiles is held at a time; every level of the pyramid is a pass over the map.
+
     Args:
         path: Should end in `.ome.tif` or `.ome.tiff`.
-        label_map: uint8 (H, W).
+        strips: The label map, uint8 (H, W) in all.
         classes: `classes[i]` has the value i + 1; names and colours go into the OME-XML.
         mpp: Micrometres per label-map pixel (PhysicalSizeX and Y); None if unknown.
         frame: Where the label map lies on the slide.
@@ -67,22 +70,27 @@ def write_mask(
     """
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise OverlayError(f"{path}: a mask is an OME-TIFF; name it {path.stem.split('.')[0]}.ome.tif")
-    levels = _pyramid(label_map)
-    options: dict[str, Any] = {
-        "tile": (_TILE_PX, _TILE_PX),
-        "compression": "zlib",
-        "photometric": "minisblack",  # a palette would let viewers hand out colours instead of classes
-        "resolutionunit": "CENTIMETER",
-    }
-    first = {"subifds": len(levels) - 1, "metadata": _ome_metadata(label_map, classes, mpp, frame, metadata or {})}
-    with replacing(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=label_map.size > 2**31, ome=True) as tiff:
-        for index, level in enumerate(levels):
-            per_cm = None if mpp is None else (1e4 / (mpp * 2**index),) * 2
-            tiff.write(level, resolution=per_cm, **(first if index == 0 else {"subfiletype": 1}), **options)
+    height, width = map_size(strips)
+    n_levels = 1 + next(k for k in range(32) if max(height, width) <= _TILE_PX << k)
+    first = {"subifds": n_levels - 1, "metadata": _ome_metadata(strips, classes, mpp, frame, metadata or {})}
+    big = height * width > 2**31
+    with replacing(path) as temporary, tifffile.TiffWriter(temporary, bigtiff=big, ome=True) as tiff:
+        for k in range(n_levels):
+            tiff.write(
+                tiles(every_nth(strips, 2**k), _TILE_PX),
+                shape=(-(-height // 2**k), -(-width // 2**k)),
+                dtype=np.uint8,
+                tile=(_TILE_PX, _TILE_PX),
+                compression="zlib",
+                photometric="minisblack",  # a palette would let viewers hand out colours instead of classes
+                resolution=None if mpp is None else (1e4 / (mpp * 2**k),) * 2,
+                resolutionunit="CENTIMETER",
+                **(first if k == 0 else {"subfiletype": 1}),
+            )
 
 
 def _ome_metadata(
-    label_map: UInt8Array,
+    strips: LabelStrips,
     classes: Sequence[TissueClass],
     mpp: float | None,
     frame: GridFrame,
@@ -91,7 +99,7 @@ def _ome_metadata(
     notes = {"format": _FORMAT, **_class_notes(classes), **_frame_notes(frame)}
     notes |= {f"metadata.{key}": str(value) for key, value in metadata.items()}
     # tifffile would draw a random identifier; the same mask should give the same bytes.
-    identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{notes} {zlib.crc32(label_map.tobytes())}")
+    identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{notes} {_checksum(strips)}")
     ome = {"axes": "YX", "UUID": str(identity), "MapAnnotation": {"Namespace": _FORMAT, **notes}}
     if mpp is None:
         return ome
@@ -126,11 +134,11 @@ def read_mask(path: Path) -> Mask:
     )
 
 
-def _pyramid(label_map: UInt8Array) -> list[UInt8Array]:
-    levels = [label_map]
-    while max(levels[-1].shape) > _TILE_PX:
-        levels.append(np.ascontiguousarray(levels[-1][::2, ::2]))
-    return levels
+def _checksum(strips: LabelStrips) -> int:
+    checksum = 0
+    for strip in strips:
+        checksum = zlib.crc32(strip.tobytes(), checksum)
+    return checksum
 
 
 def _class_notes(classes: Sequence[TissueClass]) -> dict[str, str]:

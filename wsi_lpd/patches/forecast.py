@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from wsi_lpd.patches.shard import pack, shard_index_bytes
-from wsi_lpd.patches.tiler import TilingPlan, cut_patches, n_threads
+from wsi_lpd.patches.tiler import TilingPlan, cut_patches
 from wsi_lpd.slide import Slide
+from wsi_lpd.threads import n_threads
 
 _READS_PER_THREAD = 2
 

@@ -13,9 +13,9 @@ import numpy as np
 from wsi_lpd.classes import QUPATH_CLASSES, qupath_classes
 from wsi_lpd.config import TileConfig
 from wsi_lpd.errors import StoreError
+from wsi_lpd.lock import locked
 from wsi_lpd.patches.annotations import find_annotations, label_patches, read_areas
 from wsi_lpd.patches.forecast import Forecast, forecast
-from wsi_lpd.patches.lock import locked
 from wsi_lpd.patches.patches_csv import CsvReport, StoreRows, check_labels_kept, write_patches_csv
 from wsi_lpd.patches.preview import PREVIEW_SIDE_PX, write_preview
 from wsi_lpd.patches.store import PatchStore

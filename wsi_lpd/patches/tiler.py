@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator
@@ -18,21 +17,19 @@ import numpy as np
 
 from wsi_lpd.config import TileConfig
 from wsi_lpd.errors import SlideError, StoreError
+from wsi_lpd.lock import locked
 from wsi_lpd.patches.grid import UPSAMPLING_TOLERANCE, PatchGrid, Read, lay_grid, patches_per_read, plan_reads
-from wsi_lpd.patches.lock import locked
 from wsi_lpd.patches.meta import SlideIdentity, StoreMeta
 from wsi_lpd.patches.shard import pack
 from wsi_lpd.patches.store import PatchStore, StoreWriter, recover, refuse_foreign
 from wsi_lpd.progress import SILENT, Advance, Progress
 from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
 from wsi_lpd.slide.resample import choose_level
+from wsi_lpd.threads import n_threads
 from wsi_lpd.types import Box, Float32Array, Int64Array, UInt8Array
 from wsi_lpd.versions import versions_of
 
 logger = logging.getLogger(__name__)
-
-MAX_THREADS = 8
-"""Most reading threads by default; storage and the lock of OpenSlide's cache gain little from more."""
 
 _VERSIONED = ("imagecodecs", "numpy", "opencv-python-headless", "openslide-bin", "openslide-python", "tiffslide")
 
@@ -131,12 +128,13 @@ def tile_slide(
         slide: The slide that the plan was made for.
         path: The store, such as `out/CMU-1.zarr`.
         plan: From `plan_tiling`.
-        threads: Threads that read; by default one per core, at most `MAX_THREADS`.
+        threads: Threads that read; see `n_threads`.
         overwrite: Replace a finished store. The old one stays until the new one is complete.
         progress: Told of every patch.
 
     Raises:
-        StoreError: If a store of other settings is there and `overwrite` is off, or another process writes it.
+        StoreError: If a store of other settings is there and `overwrite` is off.
+        BusyError: If another process writes it.
         SlideError: If the slide is damaged.
     """
     start = time.perf_counter()
@@ -201,11 +199,6 @@ def _in_order(
             yield first, future.result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def n_threads(threads: int | None) -> int:
-    """Number of reading threads: as asked, or one per core and at most `MAX_THREADS`."""
-    return min(os.cpu_count() or 1, MAX_THREADS) if threads is None else max(threads, 1)
 
 
 def _check_same(path: Path, plan: TilingPlan) -> None:

@@ -6,31 +6,40 @@ import numpy as np
 import torch
 
 from wsi_lpd.models.activation import label_probabilities, labels_of
-from wsi_lpd.segment.slide_map import NO_PROTOTYPE
 from wsi_lpd.segment.stitch import StitchedRows
-from wsi_lpd.types import BACKGROUND, BoolArray, UInt8Array
+from wsi_lpd.segment.strips import Strip
+from wsi_lpd.types import BoolArray
+
+_BLOCK_PX = 256
+"""Columns that are decided at once: with the rows of a strip few enough for a processor's cache."""
 
 
-def decide(rows: StitchedRows, *, tissue: BoolArray, gated: bool) -> tuple[UInt8Array, UInt8Array, UInt8Array]:
+def decide(rows: StitchedRows, *, tissue: BoolArray, gated: bool) -> Strip:
     """Labels, probabilities and prototypes of finished rows.
 
     Args:
         rows: What the stitcher handed out.
         tissue: True where there is tissue, (rows, W); elsewhere the result is background.
         gated: Whether a class is weighed by the probability that it occurs nearby.
-
-    Returns:
-        Labels (rows, W), probabilities (C + 1, rows, W) as 0 to 255 with the background first, and the most similar
-        prototype of the winner (rows, W).
     """
-    logits, presence = torch.from_numpy(rows.logits)[None], torch.from_numpy(rows.presence)[None]
-    likelihood = label_probabilities(logits, presence if gated else None)
-    winner = labels_of(likelihood)[0].numpy()
-    probabilities = likelihood[0].numpy()
+    height, width = rows.covered.shape
+    strip = Strip.blank(rows=height, width=width, n_classes=len(rows.presence))
     inside = rows.covered & tissue
-    probabilities[:, ~inside] = 0
-    probabilities[BACKGROUND, ~inside] = 1
-    labels = np.where(inside, winner, BACKGROUND).astype(np.uint8)
-    of_winner = np.take_along_axis(rows.prototypes, np.maximum(labels, 1)[None].astype(np.int64) - 1, axis=0)[0]
-    prototypes = np.where(labels == BACKGROUND, NO_PROTOTYPE, of_winner).astype(np.uint8)
-    return labels, np.round(probabilities * 255).astype(np.uint8), prototypes
+    for left in range(0, width, _BLOCK_PX):
+        columns = slice(left, left + _BLOCK_PX)
+        if inside[:, columns].any():
+            _decide(rows, columns, inside[:, columns], strip, gated=gated)
+    return strip
+
+
+def _decide(rows: StitchedRows, columns: slice, inside: BoolArray, strip: Strip, *, gated: bool) -> None:
+    """Fills the columns of `strip` where they are inside."""
+    logits = torch.from_numpy(rows.logits[:, :, columns])[None]
+    presence = torch.from_numpy(rows.presence[:, :, columns])[None] if gated else None
+    likelihood = label_probabilities(logits, presence)
+    labels = labels_of(likelihood)[0].to(torch.uint8).numpy()
+    shares = likelihood[0].mul_(255).round_().to(torch.uint8).numpy()
+    np.copyto(strip.labels[:, columns], labels, where=inside)
+    np.copyto(strip.probabilities[:, :, columns], shares, where=inside)
+    for i, of_class in enumerate(rows.prototypes[:, :, columns], start=1):
+        np.copyto(strip.prototypes[:, columns], of_class, where=inside & (labels == i))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.segment.predictor import Predictor
-from wsi_lpd.segment.segmenter import predicted_rows, stitched_rows
-from wsi_lpd.segment.windows import WindowGrid, stride_for
+from wsi_lpd.segment.segmenter import looked_at
+from wsi_lpd.segment.stitch import stitched
+from wsi_lpd.segment.windows import Place, WindowGrid, in_batches, stride_for
 from wsi_lpd.types import Float32Array, UInt8Array
 
 
@@ -48,13 +49,17 @@ def look_at_image(pixels: UInt8Array, predictor: Predictor, config: SegmentConfi
     side = _window_px(height, width, predictor) if config.window_px is None else config.window_px
     step = stride_for(side, config.overlap, cell_px=predictor.cell_px)
     grid = WindowGrid(width_px=width, height_px=height, window_px=side, stride_px=step, scale=1.0)
-    looked = predicted_rows(_windows(pixels, grid), predictor, config, stride=1, advance=lambda n: None)
+    whole = _mirrored(pixels, grid)
+
+    def cut(place: Place, into: UInt8Array) -> None:
+        into[:] = whole[place.top : place.top + side, place.left : place.left + side]
+
+    places = [Place(x, y) for y in grid.rows for x in grid.columns]
+    batches = in_batches(places, config.batch_size, window_px=side, cut=cut)
+    windows = chain.from_iterable(looked_at(batches, predictor, config, stride=1))
     n_classes = len(predictor.card.classes)
-    rows = list(stitched_rows(looked, grid, stride=1, n_classes=n_classes, width=width))
-    return ImageMaps(
-        np.concatenate([part.logits for part in rows], axis=1)[:, :height],
-        np.concatenate([part.presence for part in rows], axis=1)[:, :height],
-    )
+    (rows,) = stitched(windows, [(0, height)], n_classes=n_classes, width=width, side=side)
+    return ImageMaps(rows.logits, rows.presence)
 
 
 def _window_px(height: int, width: int, predictor: Predictor) -> int:
@@ -62,11 +67,8 @@ def _window_px(height: int, width: int, predictor: Predictor) -> int:
     return patch_px if max(height, width) <= patch_px else predictor.window_px
 
 
-def _windows(pixels: UInt8Array, grid: WindowGrid) -> Iterator[tuple[int, list[int], UInt8Array]]:
-    """(top, left edges, windows (n, S, S, 3)) of each row of windows, the image mirrored past its edges."""
-    side = grid.window_px
-    bottom = grid.rows[-1] + side - grid.height_px
-    right = grid.columns[-1] + side - grid.width_px
-    whole = np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode="symmetric")
-    for top in grid.rows:
-        yield top, grid.columns, np.stack([whole[top : top + side, x : x + side] for x in grid.columns])
+def _mirrored(pixels: UInt8Array, grid: WindowGrid) -> UInt8Array:
+    """The image, mirrored past its right and lower edge as far as windows reach."""
+    bottom = grid.rows[-1] + grid.window_px - grid.height_px
+    right = grid.columns[-1] + grid.window_px - grid.width_px
+    return np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode="symmetric")

@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import wsi_lpd
 from wsi_lpd.config import SegmentConfig
-from wsi_lpd.errors import OverlayError
+from wsi_lpd.lock import locked
 from wsi_lpd.models.device import choose_device
 from wsi_lpd.models.runs import find_run
 from wsi_lpd.overlay.draw import draw_overlay, write_picture
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.geojson import place_metadata, region_features, write_overlay
+from wsi_lpd.overlay.label_strips import label_counts
 from wsi_lpd.overlay.mask import write_mask
 from wsi_lpd.overlay.measure import measure_regions, merge_by_class
 from wsi_lpd.overlay.sieve import merge_small
 from wsi_lpd.overlay.simplify import simplify_regions
 from wsi_lpd.overlay.trace import to_level0, trace_regions
 from wsi_lpd.progress import SILENT, Progress
+from wsi_lpd.segment.outputs import Outputs
+from wsi_lpd.segment.plan import MapPlan, plan_map
 from wsi_lpd.segment.predictor import Predictor
 from wsi_lpd.segment.segmenter import segment_slide
-from wsi_lpd.segment.slide_map import SlideMap
+from wsi_lpd.segment.strip_store import StripStore, remove_working_folder
+from wsi_lpd.segment.strips import Strip, joined
 from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
 from wsi_lpd.types import UInt8Array
+from wsi_lpd.versions import versions_of
 
 logger = logging.getLogger(__name__)
 
 _PICTURE_SIDE_PX = 2048
-_OVERLAY_ENDINGS = (".geojson", ".geojson.gz", ".json")
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Files to write for one slide."""
-
-    overlay: Path
-    mask: Path | None = None
-    picture: Path | None = None
-
-    def all(self) -> list[Path]:
-        """Every file that is asked for."""
-        return [path for path in (self.overlay, self.mask, self.picture) if path is not None]
+_NOT_OF_THE_MAP = {"simplify", "min_area_um2", "merge", "origin", "tissue"}
+"""Settings of what is made from the map; the tissue counts by what was found."""
+_VERSIONED = (
+    "imagecodecs", "numpy", "opencv-python-headless", "openslide-bin", "openslide-python", "tiffslide", "timm", "torch",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,34 +71,6 @@ class SegmentSummary:
     def as_dict(self) -> dict[str, object]:
         """The summary as plain values for JSON."""
         return asdict(self)
-
-
-def output_paths(
-    slides: Sequence[str], out: Path, *, mask: Path | None = None, picture: Path | None = None
-) -> dict[str, Outputs]:
-    """Which files each slide gets: `out` itself for one slide, `<slide>.geojson` in the folder `out` for several.
-
-    Raises:
-        OverlayError: If several slides would share a file, or a name has an ending that nobody reads.
-    """
-    is_file = out.name.lower().endswith(_OVERLAY_ENDINGS)
-    if is_file and len(slides) > 1:
-        raise OverlayError(f"--out {out}: is one file for {len(slides)} slides; name a folder")
-    if not is_file and out.suffix and not out.is_dir():
-        raise OverlayError(f"--out {out}: QuPath opens {', '.join(_OVERLAY_ENDINGS)}; name such a file, or a folder")
-    if (mask is not None or picture is not None) and len(slides) > 1:
-        raise OverlayError("--mask and --overlay name one file each; give one slide at a time")
-    if is_file:
-        return {slides[0]: Outputs(out, mask, picture)}
-    targets: dict[str, Outputs] = {}
-    for slide in slides:
-        overlay = out / f"{Path(slide).stem}.geojson"
-        if any(overlay == other.overlay for other in targets.values()):
-            raise OverlayError(
-                f"{slide}: another slide of the call has the name {Path(slide).stem}; give one at a time"
-            )
-        targets[slide] = Outputs(overlay, mask, picture)
-    return targets
 
 
 class SegmentJob:
@@ -128,76 +99,132 @@ class SegmentJob:
     ) -> SegmentSummary:
         """Segments one slide and writes what was asked for; the overlay comes last.
 
+        Finished strips are kept in a folder beside the overlay until then. A run that was stopped goes on at the first
+        unfinished strip, and then writes the same files, byte for byte, as an undisturbed one on the same machine.
+
+        Args:
+            location: The slide.
+            outputs: What to write.
+            slide_mpp: Micrometres per pixel of level 0, where the file's own word is missing or wrong.
+            overwrite: Begin anew, whatever is there.
+
         Raises:
             SlideError: If the slide cannot be read.
             OverlayError: If a file cannot be written.
+            BusyError: If another process is writing the overlay.
         """
-        if all(path.exists() for path in outputs.all()) and not overwrite:
-            return SegmentSummary(location, str(outputs.overlay), 0, {}, 0, {}, was_finished=True)
-        clock = [time.perf_counter()]
+        finished = SegmentSummary(location, str(outputs.overlay), 0, {}, 0, {}, was_finished=True)
+        if outputs.are_there and not outputs.working_folder.exists() and not overwrite:
+            return finished
         with open_slide(location, mpp=slide_mpp) as slide:
             logger.debug("%s: %.4g um per pixel", slide.location, slide.mpp)  # one without a scale is refused here
-            tissue = find_tissue(slide, self._config.tissue)
-            if not tissue.mask.any():
-                logger.warning("%s: no tissue found; the overlay will be empty", slide.location)
-            clock.append(time.perf_counter())
-            result = segment_slide(slide, tissue, self._predictor, self._config, progress=self._progress)
-            clock.append(time.perf_counter())
-            labels = merge_small(result.labels, self._config.min_area_um2 / result.mpp**2)
-            frame = _frame(slide, result, self._config.origin)
-            self._write_images(slide, tissue, result, labels, frame, outputs)
-            n_regions = self._write_overlay(slide, result, labels, frame, outputs.overlay)
-            clock.append(time.perf_counter())
-        stages = dict(zip(("tissue", "network", "overlay"), np.diff(clock).tolist(), strict=True))
-        return SegmentSummary(
-            location, str(outputs.overlay), n_regions, _areas(result, labels), result.n_windows, stages
-        )
+            with locked(outputs.overlay) as renew:
+                if outputs.are_there or overwrite:
+                    remove_working_folder(outputs.working_folder)
+                return finished if outputs.are_there and not overwrite else self._make(slide, outputs, renew)
 
-    def _write_overlay(self, slide: Slide, result: SlideMap, labels: UInt8Array, frame: GridFrame, path: Path) -> int:
-        regions = to_level0(trace_regions(labels), frame)
+    def _make(self, slide: Slide, outputs: Outputs, renew: Callable[[], None]) -> SegmentSummary:
+        clock = [time.perf_counter()]
+        tissue = find_tissue(slide, self._config.tissue)
+        if not tissue.mask.any():
+            logger.warning("%s: no tissue found; the overlay will be empty", slide.location)
+        clock.append(time.perf_counter())
+        plan = plan_map(slide, tissue, self._predictor, self._config)
+        strips = self._segmented(slide, tissue, plan, outputs.working_folder, renew)
+        clock.append(time.perf_counter())
+        n_regions, area_mm2 = self._write(slide, tissue, plan, strips, outputs)
+        strips.remove()
+        clock.append(time.perf_counter())
+        stages = dict(zip(("tissue", "network", "overlay"), np.diff(clock).tolist(), strict=True))
+        return SegmentSummary(slide.location, str(outputs.overlay), n_regions, area_mm2, len(plan.places), stages)
+
+    def _segmented(
+        self, slide: Slide, tissue: TissueMask, plan: MapPlan, folder: Path, renew: Callable[[], None]
+    ) -> StripStore:
+        """All strips, those that were there and the others."""
+        store = StripStore(folder, plan.strips, self._identity(slide, tissue, plan))
+        if store:
+            logger.info("%s: goes on after %d of %d strips", slide.name, len(store), len(plan.strips))
+        with closing(
+            segment_slide(
+                slide, tissue, self._predictor, self._config, plan=plan, first=len(store), progress=self._progress
+            )
+        ) as strips:
+            for strip in strips:
+                store.append(strip)
+                renew()
+        return store
+
+    def _identity(self, slide: Slide, tissue: TissueMask, plan: MapPlan) -> dict[str, Any]:
+        """All that decides what the strips are."""
+        where = hashlib.sha256(np.packbits(tissue.mask).tobytes()).hexdigest()
+        return {
+            "slide": {"fingerprint": slide.fingerprint, "mpp": slide.mpp, "reader": slide.reader},
+            "tissue": {"sha256": where, "shape": tissue.mask.shape},
+            "model": self._predictor.identity,
+            "map_mpp": plan.mpp,
+            "settings": self._config.model_dump(mode="json", exclude=_NOT_OF_THE_MAP),
+            "versions": versions_of(_VERSIONED),
+        }
+
+    def _write(
+        self, slide: Slide, tissue: TissueMask, plan: MapPlan, strips: Sequence[Strip], outputs: Outputs
+    ) -> tuple[int, dict[str, float]]:
+        """Writes the files; returns the number of regions and the area of each class in mm2.
+
+        The only place that holds a whole map.
+        """
+        whole = joined(strips)
+        labels = merge_small(whole.labels, self._config.min_area_um2 / plan.mpp**2)
+        frame = _frame(slide, plan, self._config.origin)
+        self._write_images(slide, tissue, plan, [labels], frame, outputs)
+        n_regions = self._write_overlay(slide, plan, whole._replace(labels=labels), frame, outputs.overlay)
+        return n_regions, _areas_mm2(plan, [labels])
+
+    def _write_overlay(self, slide: Slide, plan: MapPlan, whole: Strip, frame: GridFrame, path: Path) -> int:
+        regions = to_level0(trace_regions(whole.labels), frame)
         regions = simplify_regions(regions, self._config.simplify * frame.downsample_x)
         if self._config.merge:
             regions = merge_by_class(regions)
         measurements = measure_regions(
             regions,
-            pixel_area_um2=result.mpp**2,
-            probabilities=result.probabilities,
-            prototypes=result.prototypes,
-            class_names=[c.name for c in result.classes],
+            pixel_area_um2=plan.mpp**2,
+            probabilities=whole.probabilities,
+            prototypes=whole.prototypes,
+            class_names=[c.name for c in plan.classes],
         )
-        features = region_features(regions, result.classes, measurements=measurements)
-        metadata = self._provenance(slide, result, frame)
-        return write_overlay(path, features, slide=slide.fingerprint, metadata=metadata)
+        features = region_features(regions, plan.classes, measurements=measurements)
+        return write_overlay(path, features, slide=slide.fingerprint, metadata=self._provenance(slide, plan, frame))
 
     def _write_images(
         self,
         slide: Slide,
         tissue: TissueMask,
-        result: SlideMap,
-        labels: UInt8Array,
+        plan: MapPlan,
+        label_strips: Sequence[UInt8Array],
         frame: GridFrame,
         outputs: Outputs,
     ) -> None:
         if outputs.mask is not None:
-            provenance = self._provenance(slide, result, frame)
-            write_mask(outputs.mask, labels, result.classes, mpp=result.mpp, frame=frame, metadata=provenance)
+            provenance = self._provenance(slide, plan, frame)
+            write_mask(outputs.mask, label_strips, plan.classes, mpp=plan.mpp, frame=frame, metadata=provenance)
         if outputs.picture is not None:
             thumbnail = slide.thumbnail(_PICTURE_SIDE_PX)
             picture = draw_overlay(
                 thumbnail,
-                labels,
-                result.classes,
+                label_strips,
+                plan.classes,
                 mpp=slide.size_px.width * slide.mpp / thumbnail.shape[1],
                 tissue=tissue.mask,
                 title=slide.name,
             )
             write_picture(outputs.picture, picture)
 
-    def _provenance(self, slide: Slide, result: SlideMap, frame: GridFrame) -> Mapping[str, str]:
+    def _provenance(self, slide: Slide, plan: MapPlan, frame: GridFrame) -> Mapping[str, str]:
         card = self._predictor.card
         resolution = slide.resolution
         return {
-            **place_metadata(slide_px=slide.size_px, frame=frame, classes=result.classes),
+            **place_metadata(slide_px=slide.size_px, frame=frame, classes=plan.classes),
             "origin": f"bounds({frame.offset_x},{frame.offset_y})" if frame.offset_x or frame.offset_y else "level0",
             "tool": f"wsi-lpd {wsi_lpd.__version__}",
             "slide": slide.name,
@@ -207,20 +234,20 @@ class SegmentJob:
             "model": self._run.name,
             "model_sha256": str(card.weights_sha256),
             "model_mpp": f"{card.mpp:.6g}",
-            "map_mpp": f"{result.mpp:.6g}",
+            "map_mpp": f"{plan.mpp:.6g}",
             "settings": self._config.model_dump_json(),
         }
 
 
-def _frame(slide: Slide, result: SlideMap, origin: str) -> GridFrame:
+def _frame(slide: Slide, plan: MapPlan, origin: str) -> GridFrame:
     """Frame of the overlay: less the bounds that QuPath cuts away, unless the slide's own corner is asked for."""
     bounds = slide.bounds
     if origin == "bounds" and bounds is None:
         logger.warning("%s: states no bounds; the overlay is in the frame of the whole slide", slide.location)
     x, y = (0, 0) if bounds is None or origin == "level0" else (bounds.x, bounds.y)
-    return GridFrame(result.downsample, result.downsample, offset_x=x, offset_y=y)
+    return GridFrame(plan.downsample, plan.downsample, offset_x=x, offset_y=y)
 
 
-def _areas(result: SlideMap, labels: UInt8Array) -> dict[str, float]:
-    counts = np.bincount(labels.ravel(), minlength=len(result.classes) + 1)
-    return {c.name: float(counts[i + 1]) * result.mpp**2 / 1e6 for i, c in enumerate(result.classes)}
+def _areas_mm2(plan: MapPlan, label_strips: Sequence[UInt8Array]) -> dict[str, float]:
+    counts = label_counts(label_strips)
+    return {c.name: float(counts[i]) * plan.mpp**2 / 1e6 for i, c in enumerate(plan.classes, start=1)}

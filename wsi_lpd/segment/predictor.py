@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,17 @@ class Predictor:
         """
         network, card = load_network(run)
         return cls(network, card, device)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """All that decides the bits of what the model says of a window, but for the versions of libraries."""
+        on_gpu = self._device.type == "cuda"
+        return {
+            "weights_sha256": str(self.card.weights_sha256),
+            "card_sha256": hashlib.sha256(self.card.model_dump_json().encode()).hexdigest(),
+            "device": torch.cuda.get_device_name(self._device) if on_gpu else self._device.type,
+            "precision": str(self._dtype),
+        }
 
     @property
     def window_px(self) -> int:

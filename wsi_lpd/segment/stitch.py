@@ -1,11 +1,13 @@
-"""Overlapping windows become one map: a weighted mean, divided by the sum of the weights, row by row."""
+"""Overlapping windows become one map: a weighted mean, divided by the sum of the weights, strip by strip."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from wsi_lpd.segment.windows import Place
 from wsi_lpd.types import BoolArray, Float32Array, UInt8Array
 
 
@@ -35,13 +37,6 @@ class StitchedRows:
     covered: BoolArray
     """(rows, W) bool: at least one window lay here."""
 
-    def between(self, first: int, last: int) -> StitchedRows:
-        """The rows from `first` to `last - 1` of the map."""
-        part = slice(first - self.top, last - self.top)
-        return StitchedRows(
-            first, self.logits[:, part], self.presence[:, part], self.prototypes[:, part], self.covered[part]
-        )
-
 
 def window_weight(side: int) -> Float32Array:
     """Two-dimensional Hann weight (side, side), taken at pixel centres so that it is nowhere zero."""
@@ -50,53 +45,65 @@ def window_weight(side: int) -> Float32Array:
 
 
 class Stitcher:
-    """Holds only the rows that windows still reach: memory is one window high, however high the slide is.
+    """Holds only the rows that windows still reach: memory does not grow with the height of the slide.
 
     Logits are averaged, not probabilities: a sure window outvotes an unsure neighbour instead of being blurred by
     it. Presence is averaged with the same weights, which makes the gate smooth in slide coordinates.
+
+    Windows must come in the same order each time: sums of floats depend on it. What comes out then does not depend on
+    `top`, so a map can be begun at any row.
     """
 
-    def __init__(self, *, n_classes: int, width: int, side: int, top: int = 0) -> None:
-        """Windows are `side` map pixels wide; the first row, `top`, is negative if the grid starts above the slide."""
+    def __init__(self, *, n_classes: int, width: int, side: int, rows: int, top: int = 0) -> None:
+        """Begins a map, `width` pixels wide, at its row `top`.
+
+        Args:
+            n_classes: Classes of the model, C.
+            width: Pixels of a row.
+            side: Side of a window in map pixels.
+            rows: Most rows that are asked for at once; they and a window's height are held.
+            top: First row of the map that is wanted.
+        """
+        held = rows + side
         self._weight = window_weight(side)
         self._side = side
         self._width = width
         self._top = top
-        self._logits = np.zeros((n_classes + 1, side, width), np.float32)
-        self._presence = np.zeros((n_classes, side, width), np.float32)
-        self._total = np.zeros((side, width), np.float32)
-        self._best = np.zeros((side, width), np.float32)
-        self._prototypes = np.zeros((n_classes, side, width), np.uint8)
+        self._logits = np.zeros((n_classes + 1, held, width), np.float32)
+        self._presence = np.zeros((n_classes, held, width), np.float32)
+        self._total = np.zeros((held, width), np.float32)
+        self._best = np.zeros((held, width), np.float32)
+        self._prototypes = np.zeros((n_classes, held, width), np.uint8)
 
     def add(self, x: int, y: int, maps: WindowMaps) -> None:
-        """Adds a window whose top-left map pixel is (x, y); what lies outside the map is cut off.
+        """Adds a window whose top-left map pixel is (x, y); what lies left, right or above of the rows held is cut off.
 
         Raises:
-            ValueError: If the window lies outside the rows that are held.
+            ValueError: If the window reaches below the rows that are held.
         """
-        if not self._top <= y <= self._top + self._logits.shape[1] - self._side:
-            raise ValueError(f"window row {y} is not held: rows {self._top} to {self._top + self._side} are")
+        if y + self._side > self._top + len(self._total):
+            raise ValueError(f"window row {y} is not held: rows {self._top} to {self._top + len(self._total)} are")
         left, right = max(x, 0), min(x + self._side, self._width)
-        if left >= right:
+        top, bottom = max(y, self._top), y + self._side
+        if left >= right or top >= bottom:
             return
-        rows = slice(y - self._top, y - self._top + self._side)
-        there = (rows, slice(left, right))
-        here = (slice(None), slice(left - x, right - x))
+        here = (slice(top - y, None), slice(left - x, right - x))
+        there = (slice(top - self._top, bottom - self._top), slice(left, right))
         weight = self._weight[here]
         self._logits[:, *there] += maps.logits[:, *here] * weight
         self._presence[:, *there] += maps.presence[:, None, None] * weight
         self._total[there] += weight
-        nearer = weight > self._best[there]  # prototypes cannot be averaged: the most central window decides
-        self._best[there] = np.where(nearer, weight, self._best[there])
-        current = self._prototypes[:, *there]
-        self._prototypes[:, *there] = np.where(nearer, maps.prototypes[:, *here], current)
+        best = self._best[there]
+        nearer = weight > best  # prototypes cannot be averaged: the most central window decides
+        np.maximum(best, weight, out=best)
+        np.copyto(self._prototypes[:, *there], maps.prototypes[:, *here], where=nearer)
 
     def finish_before(self, row: int) -> StitchedRows:
-        """Hands out and forgets the rows above `row` (at most one window's height)."""
-        count = min(row - self._top, self._side)
+        """Hands out and forgets the rows above `row`, at most as many as were announced."""
+        count = row - self._top
         total = self._total[:count]
         covered = total > 0
-        divisor = np.where(covered, total, np.float32(1)).astype(np.float32)
+        divisor = np.where(covered, total, np.float32(1)).astype(np.float32, copy=False)
         rows = StitchedRows(
             top=self._top,
             logits=self._logits[:, :count] / divisor,
@@ -105,7 +112,36 @@ class Stitcher:
             covered=covered,
         )
         for array in (self._logits, self._presence, self._total, self._best, self._prototypes):
-            array[..., : self._side - count, :] = array[..., count:, :].copy()
-            array[..., self._side - count :, :] = 0
+            array[..., : self._side, :] = array[..., count : count + self._side, :].copy()
+            array[..., self._side :, :] = 0
         self._top = row
         return rows
+
+
+def stitched(
+    windows: Iterable[tuple[Place, WindowMaps]],
+    strips: Sequence[tuple[int, int]],
+    *,
+    n_classes: int,
+    width: int,
+    side: int,
+) -> Iterator[StitchedRows]:
+    """Finished strips of a map from windows in rows from top to bottom.
+
+    Args:
+        windows: Where each lies, in map pixels, and what the network says of it. Windows that end above the first strip
+            are passed over.
+        strips: First row and end of each strip; each begins where the one before ends.
+        n_classes: Classes of the model.
+        width: Pixels of a row of the map.
+        side: Side of a window in map pixels.
+    """
+    highest = max(bottom - top for top, bottom in strips)
+    stitcher = Stitcher(n_classes=n_classes, width=width, side=side, rows=highest, top=strips[0][0])
+    windows = iter(windows)
+    window = next(windows, None)
+    for _, bottom in strips:
+        while window is not None and window[0].top < bottom:
+            stitcher.add(window[0].left, window[0].top, window[1])
+            window = next(windows, None)
+        yield stitcher.finish_before(bottom)

@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from wsi_lpd.types import Box
+import numpy as np
+
+from wsi_lpd.types import Box, UInt8Array
+
+
+class Place(NamedTuple):
+    """Left and upper edge of a window."""
+
+    left: int
+    top: int
+
+
+class Batch(NamedTuple):
+    """Windows for one forward pass."""
+
+    places: Sequence[Place]
+    """In model pixels."""
+    pixels: UInt8Array
+    """RGB at the model's mpp, (n, S, S, 3)."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +57,25 @@ class WindowGrid:
         x0, y0 = round(x_px * self.scale), round(y_px * self.scale)
         x1, y1 = round((x_px + width_px) * self.scale), round((y_px + height_px) * self.scale)
         return Box(x0, y0, x1 - x0, y1 - y0)
+
+
+def in_batches(
+    places: Sequence[Place], size: int, *, window_px: int, cut: Callable[[Place, UInt8Array], None]
+) -> Iterator[Batch]:
+    """Windows in batches of `size`, the last one with what is left.
+
+    Args:
+        places: In the order in which they are cut.
+        size: Windows per batch.
+        window_px: Side of a window.
+        cut: Writes the pixels of a window into an array (S, S, 3).
+    """
+    for start in range(0, len(places), size):
+        chosen = places[start : start + size]
+        pixels = np.empty((len(chosen), window_px, window_px, 3), np.uint8)
+        for place, into in zip(chosen, pixels, strict=True):
+            cut(place, into)
+        yield Batch(chosen, pixels)
 
 
 def stride_for(window_px: int, overlap: float, *, cell_px: int) -> int:

@@ -1,4 +1,4 @@
-"""One writer per store: a lock file that says who writes, and that outlives no writer."""
+"""One writer per output: a lock file that says who writes, and that outlives no writer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wsi_lpd.errors import StoreError
+from wsi_lpd.errors import BusyError
 
 STALE_S = 900.0
-"""A lock of another machine that has not been renewed for so long is dead. The writer renews it with every read."""
+"""A lock of another machine that has not been renewed for so long is dead. The writer renews it as it works."""
 
 NAMELESS_S = 10.0
 """A lock without its owner's name is dead after this time."""
@@ -35,7 +35,7 @@ def locked(path: Path, *, wait_s: float = 0.0) -> Iterator[Callable[[], None]]:
         wait_s: How long to wait for another process to let go.
 
     Raises:
-        StoreError: If another process holds it.
+        BusyError: If another process holds it.
     """
     lock = path.with_name(path.name + ".lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def _wait_for(lock: Path, text: str, path: Path, wait_s: float) -> None:
     while True:
         try:
             return _take(lock, text, path)
-        except StoreError:
+        except BusyError:
             if time.monotonic() >= end:
                 raise
             time.sleep(_POLL_S)
@@ -67,13 +67,13 @@ def _take(lock: Path, text: str, path: Path) -> None:
         except FileExistsError:
             holder = _holder(lock)
             if not _is_stale(lock, holder):
-                raise StoreError(_held_message(path, lock, holder)) from None
+                raise BusyError(_held_message(path, lock, holder)) from None
             _set_aside(lock, holder)
             continue
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
         return
-    raise StoreError(f"{path}: other processes are fighting for its lock {lock.name}; try again")
+    raise BusyError(f"{path}: other processes are fighting for its lock {lock.name}; try again")
 
 
 def _set_aside(lock: Path, holder: dict[str, Any] | None) -> None:

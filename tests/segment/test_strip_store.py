@@ -1,0 +1,129 @@
+"""Strips on disk: what goes in comes out, and a folder is gone on with only for the same map."""
+
+import numpy as np
+import pytest
+
+from wsi_lpd.errors import OverlayError
+from wsi_lpd.segment.strip_store import StripStore, remove_working_folder
+from wsi_lpd.segment.strips import Strip, StripGrid, joined
+
+GRID = StripGrid(height=11, width=7, n_classes=2, strip_rows=4)
+IDENTITY = {"slide": "sha256:1", "settings": {"overlap": 0.5, "views": 1}, "downsample": 8.1}
+
+
+def strip(index, *, seed=0):
+    rng = np.random.default_rng((seed, index))
+    return Strip(*(rng.integers(0, 255, shape, np.uint8) for shape in GRID.shapes_of(index)))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "map.geojson.partial"
+
+
+def filled(folder, count=3, **changes):
+    store = StripStore(folder, GRID, IDENTITY | changes)
+    for index in range(len(store), count):
+        store.append(strip(index))
+    return store
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_strips__come_back_as_often_as_they_are_asked_for(folder):
+    store = filled(folder)
+    assert store.is_complete
+    assert [part.shape for part in store[2]] == [(3, 7), (3, 3, 7), (3, 7)]
+    for _ in range(2):
+        assert all(same(store[i], strip(i)) for i in range(3))
+        assert same(joined(store), joined(strip(i) for i in range(3)))
+        np.testing.assert_array_equal(np.concatenate(list(store.label_strips)), joined(store).labels)
+    assert same(store[-1], strip(2))
+    with pytest.raises(IndexError):
+        store[3]
+
+
+def test_a_store_of_the_same_map__goes_on(folder, caplog):
+    filled(folder, 2)
+    (folder / ".0123abcd.000002.strip").write_bytes(b"half")
+    store = StripStore(folder, GRID, dict(reversed(IDENTITY.items())))
+    assert len(store) == 2
+    assert not store.is_complete
+    assert same(store[1], strip(1))
+    assert not list(folder.glob(".*"))
+    assert not caplog.records
+
+
+def test_a_missing_strip__is_the_first_unfinished_one(folder):
+    filled(folder)
+    (folder / "000001.strip").unlink()
+    assert len(StripStore(folder, GRID, IDENTITY)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"slide": "sha256:2"}, "slide"),
+        ({"settings": {"overlap": 0.5, "views": 8}}, "settings.views"),
+        ({"downsample": 8.2, "settings": {"views": 1}}, "downsample, settings.overlap"),
+    ],
+)
+def test_a_store_of_another_map__begins_anew_and_says_why_in_one_line(folder, caplog, change, told):
+    filled(folder)
+    assert len(StripStore(folder, GRID, IDENTITY | change)) == 0
+    assert [record.getMessage() for record in caplog.records] == [
+        f"map.geojson.partial: was begun with another {told}; begins anew"
+    ]
+    assert [path.name for path in folder.iterdir()] == ["strips.json"]
+
+
+def test_a_folder_without_its_description__begins_anew(folder):
+    filled(folder)
+    (folder / "strips.json").write_text("{")
+    assert len(filled(folder, 1)) == 1
+
+
+def test_what_is_no_working_folder__is_never_removed(folder):
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    for begin in (lambda: filled(folder), lambda: remove_working_folder(folder)):
+        with pytest.raises(OverlayError, match="in the way and no working folder"):
+            begin()
+    assert (folder / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-3], lambda data: data[:10], lambda data: data[::-1]])
+def test_a_damaged_strip__is_named(folder, damage):
+    store = filled(folder)
+    path = folder / "000001.strip"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(OverlayError, match=r"000001\.strip: is damaged .*--overwrite"):
+        _ = store[1]
+
+
+def test_a_flipped_bit__is_found(folder):
+    store = filled(folder)
+    path = folder / "000000.strip"
+    data = bytearray(path.read_bytes())
+    for place in range(len(data)):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 8]) + data[place + 1 :])
+        with pytest.raises(OverlayError, match="is damaged"):
+            _ = store[0]
+    path.write_bytes(data)
+    assert same(store[0], strip(0))
+
+
+def test_a_strip_of_another_shape__is_refused(folder):
+    store = filled(folder, 2)
+    with pytest.raises(ValueError, match="strip 2 has shapes"):
+        store.append(strip(0))
+    assert len(store) == 2
+
+
+def test_a_blank_strip__is_background_for_certain():
+    blank = Strip.blank(rows=2, width=3, n_classes=2)
+    assert not blank.labels.any()
+    assert blank.probabilities[:, 1, 2].tolist() == [255, 0, 0]
+    assert (blank.prototypes == 255).all()

@@ -1,0 +1,79 @@
+"""A label map that is handed out in strips, so that nobody has to hold all of it.
+
+Strips are uint8 (rows, W), from top to bottom, of any height; a sequence of them is read anew by every pass. A map that
+lies in memory is a list of one strip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from wsi_lpd.types import Int64Array, UInt8Array
+
+LabelStrips = Sequence[UInt8Array]
+
+
+def label_counts(strips: LabelStrips) -> Int64Array:
+    """How often each label occurs, (256,)."""
+    counts = np.zeros(256, np.int64)
+    for strip in strips:
+        counts += np.bincount(strip.reshape(-1), minlength=256)
+    return counts
+
+
+def map_size(strips: LabelStrips) -> tuple[int, int]:
+    """Height and width of the map."""
+    shapes = [strip.shape for strip in strips]
+    return sum(rows for rows, _ in shapes), shapes[0][1]
+
+
+def sampled(strips: LabelStrips, height: int, width: int) -> UInt8Array:
+    """The map at another size (`height`, `width`): the label at the middle of each new pixel, nothing blended."""
+    full_height, full_width = map_size(strips)
+    rows, columns = _middles(full_height, height), _middles(full_width, width)
+    labels = np.empty((height, width), np.uint8)
+    top = 0
+    for strip in strips:
+        first, end = np.searchsorted(rows, (top, top + len(strip)))
+        labels[first:end] = strip[rows[first:end] - top][:, columns]
+        top += len(strip)
+    return labels
+
+
+def every_nth(strips: LabelStrips, step: int) -> Iterator[UInt8Array]:
+    """Every `step`-th row and column of the map, from its first on, as strips; some may have no rows."""
+    top = 0
+    for strip in strips:
+        yield strip[-top % step :: step, ::step]
+        top += len(strip)
+
+
+def tiles(strips: Iterator[UInt8Array], tile_px: int) -> Iterator[UInt8Array]:
+    """The map cut into tiles (tile_px, tile_px), row by row; what lies past its edge is 0. Holds one row of tiles."""
+    held: list[UInt8Array] = []
+    n_rows = 0
+    for strip in strips:
+        while n_rows + len(strip) >= tile_px:
+            rest = tile_px - n_rows
+            yield from _row_of_tiles([*held, strip[:rest]], tile_px)
+            held, n_rows, strip = [], 0, strip[rest:]
+        held.append(strip)
+        n_rows += len(strip)
+    if n_rows:
+        yield from _row_of_tiles(held, tile_px)
+
+
+def _row_of_tiles(parts: list[UInt8Array], tile_px: int) -> Iterator[UInt8Array]:
+    rows = np.concatenate(parts)
+    height, width = rows.shape
+    padded = np.pad(rows, ((0, tile_px - height), (0, -width % tile_px)))
+    for left in range(0, width, tile_px):
+        yield np.ascontiguousarray(padded[:, left : left + tile_px])
+
+
+def _middles(n_from: int, n_to: int) -> Int64Array:
+    """Index of the pixel, of `n_from`, in which the middle of each of `n_to` pixels lies."""
+    middles: Int64Array = (2 * np.arange(n_to, dtype=np.int64) + 1) * n_from // (2 * n_to)
+    return middles
