@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Protocol
 
 import numpy as np
 import shapely
@@ -22,8 +22,8 @@ from wsi_lpd.errors import OverlayError
 from wsi_lpd.files import replacing
 from wsi_lpd.overlay.check import PRECISION_PX, class_name_problems, geometry_problems
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.trace import Polygons, Regions
-from wsi_lpd.types import AnyArray, Size
+from wsi_lpd.overlay.trace import Polygons
+from wsi_lpd.types import AnyArray, Size, UInt8Array
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +52,22 @@ class Feature:
     locked: bool = False
 
 
+class Outlined(Protocol):
+    """Regions as far as a file shows them."""
+
+    @property
+    def polygons(self) -> Polygons:
+        """Shapely Polygons or MultiPolygons (N,)."""
+
+    @property
+    def labels(self) -> UInt8Array:
+        """Label of each, uint8 (N,)."""
+
+    def __len__(self) -> int: ...
+
+
 def region_features(
-    regions: Regions,
+    regions: Outlined,
     classes: Sequence[TissueClass],
     *,
     measurements: Sequence[Mapping[str, float]] | None = None,

@@ -34,6 +34,12 @@ class FinishedRegions:
     def __len__(self) -> int:
         return len(self.polygons)
 
+    def followed_by(self, other: FinishedRegions) -> FinishedRegions:
+        """Both, one after the other."""
+        polygons = np.concatenate([self.polygons, other.polygons])
+        labels = np.concatenate([self.labels, other.labels])
+        return FinishedRegions(polygons, labels, self.tally.followed_by(other.tally))
+
 
 @dataclass
 class _Open:
@@ -66,28 +72,27 @@ class RegionJoiner:
         self._row = 0
         self._open: _Open | None = None
 
-    def add(self, regions: Regions, tally: Tally) -> list[FinishedRegions]:
+    def add(self, regions: Regions, tally: Tally) -> FinishedRegions:
         """Takes the regions of the strip below, exact or simplified; both seams of it must be as they were traced."""
         first, last = (regions.components[row].astype(np.int64) for row in (0, -1))
         touching = np.zeros(len(regions) + 1, dtype=bool)
         touching[first] = touching[last] = True
-        number = np.cumsum(touching) - touching[0]
-        number[~touching] = 0
-        number[0] = 0
+        touching[0] = False  # no region
+        number = np.where(touching, np.cumsum(touching), 0)
         whole, touches = ~touching[1:], touching[1:]
-        finished = FinishedRegions(regions.polygons[whole], regions.labels[whole], tally.of(whole))
+        at_once = FinishedRegions(regions.polygons[whole], regions.labels[whole], tally.of(whole))
         bottom = regions.top + regions.components.shape[0]
         below = self._cut(regions.polygons[touches], bottom)
         pieces = _Open(regions.labels[touches], tally.of(touches), *below, row=number[last])
-        return [finished, self._joined(pieces, number[first], bottom)]
+        return at_once.followed_by(self._joined(pieces, number[first], bottom))
 
-    def finish(self) -> list[FinishedRegions]:
+    def finish(self) -> FinishedRegions:
         """Closes the lower edge of the map."""
         if self._open is None:
-            return []
+            return FinishedRegions(np.empty(0, dtype=object), np.empty(0, dtype=np.uint8), Tally(np.empty(0, np.int64)))
         nothing = np.zeros(len(self._open.row), dtype=np.int64)
         none = _Open(self._open.labels[:0], self._open.tally.of(slice(0)), [], [], nothing)
-        return [self._joined(none, nothing, self._row)]
+        return self._joined(none, nothing, self._row)
 
     def _cut(self, polygons: Polygons, bottom: int) -> tuple[list[list[AnyArray]], list[Chain]]:
         lines = corners_placed(np.array([[0, self._row], [0, bottom]]), self._frame)[:, 1].tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -33,21 +33,26 @@ class Tally:
     def __len__(self) -> int:
         return len(self.areas_px)
 
-    def of(self, chosen: AnyArray) -> Tally:
+    def of(self, chosen: AnyArray | slice) -> Tally:
         """The tally of some regions, by mask or index."""
-        return Tally(*(None if column is None else column[chosen] for column in self._columns()))
+        return self._each(lambda column: column[chosen])
 
     def followed_by(self, other: Tally) -> Tally:
         """Both, one after the other."""
         pairs = zip(self._columns(), other._columns(), strict=True)
-        return Tally(*(None if a is None or b is None else _stacked(a, b) for a, b in pairs))
+        columns: list[Any] = [None if a is None or b is None else _stacked(a, b) for a, b in pairs]
+        return Tally(*columns)
 
     def summed(self, group: AnyArray, n_groups: int) -> Tally:
         """Sums over the regions of each group; `group` (N,) has the number of each."""
-        return Tally(*(None if column is None else _summed(column, group, n_groups) for column in self._columns()))
+        return self._each(lambda column: _summed(column, group, n_groups))
 
     def _columns(self) -> tuple[Any, Any, Any]:
         return self.areas_px, self.probabilities, self.prototypes
+
+    def _each(self, change: Callable[[Int64Array], Int64Array]) -> Tally:
+        columns: list[Any] = [None if column is None else change(column) for column in self._columns()]
+        return Tally(*columns)
 
 
 def _stacked(a: Int64Array, b: Int64Array) -> Int64Array:

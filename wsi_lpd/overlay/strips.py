@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,8 @@ class Strip(NamedTuple):
 
     def between(self, first: int, last: int) -> Strip:
         """The rows from `first` to `last - 1` of the strip."""
-        return Strip(*(None if part is None else part[..., first:last, :] for part in self))
+        parts: list[Any] = [None if part is None else part[..., first:last, :] for part in self]
+        return Strip(*parts)
 
 
 class StripQueue:
@@ -71,7 +72,8 @@ class StripQueue:
 def _stacked(strips: Sequence[Strip]) -> Strip:
     if len(strips) == 1:
         return strips[0]
-    return Strip(*(_stacked_parts(parts) for parts in zip(*strips, strict=True)))
+    parts: list[Any] = [_stacked_parts(each) for each in zip(*strips, strict=True)]
+    return Strip(*parts)
 
 
 def _stacked_parts(parts: tuple[AnyArray | None, ...]) -> AnyArray | None:

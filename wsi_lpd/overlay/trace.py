@@ -111,7 +111,9 @@ def corners_placed(corners: AnyArray, frame: GridFrame | None) -> AnyArray:
 def _moved(polygons: Polygons, frame: GridFrame | None, top: int) -> Polygons:
     if frame is None and top == 0:
         return polygons
-    result: Polygons = np.asarray(shapely.transform(polygons, lambda xy: corners_placed(xy + (0, top), frame)))
+    result: Polygons = np.asarray(
+        shapely.transform(polygons, lambda xy: corners_placed(xy + np.array([0, top]), frame))
+    )
     return result
 
 
