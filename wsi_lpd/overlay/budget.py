@@ -18,7 +18,6 @@ from wsi_lpd.overlay.strips import Strip
 
 logger = logging.getLogger(__name__)
 
-_STEP: Final = math.sqrt(2)
 _N_STEPS: Final = 8
 _LEAST_TOLERANCE_PX: Final = 0.7
 """Just below that nothing goes: the smallest corner of a staircase has an area of 1/2."""
@@ -57,7 +56,7 @@ def outline_within(strips: Strips, outline: Outline, *, max_vertices: int, frame
     chosen = _counted(strips, outline, frame, max_vertices)
     if chosen.n_vertices > max_vertices:
         first_px = max(outline.tolerance_px, _LEAST_TOLERANCE_PX)
-        steps = [Outline(first_px * _STEP**k, math.inf) for k in range(1, _N_STEPS + 1)]
+        steps = [Outline(first_px * 2 ** (k / 2), math.inf) for k in range(1, _N_STEPS + 1)]
         chosen = _finest_fit(strips, steps, frame, max_vertices)
     facts = (
         f"{chosen.n_vertices} vertices with a tolerance of {chosen.outline.tolerance_px:.3g} px "

@@ -24,7 +24,7 @@ class Outline(NamedTuple):
     tolerance_px: float = 0.0
     max_area_error: float = MAX_AREA_ERROR
 
-    def of(self, regions: Regions, account: AreaAccount | None = None) -> Regions:
+    def of(self, regions: Regions, account: AreaAccount) -> Regions:
         """The regions with such outlines; their frame is minded."""
         scale = 1.0 if regions.frame is None else regions.frame.downsample_x
         return simplify_regions(regions, self.tolerance_px * scale, account=account, max_area_error=self.max_area_error)
@@ -47,11 +47,12 @@ def trace_strips(
         strips: From top to bottom, of any height.
         frame: Moves the polygons to level-0 pixels; None leaves them in grid corners of the whole map.
         outline: How much simpler the outlines become; None keeps pixel edges.
-        account: Told of the areas before and after.
+        account: Told of the areas before and after, to be looked at later.
     """
     joiner = RegionJoiner(frame=frame)
+    sheet = AreaAccount() if account is None else account
     for regions, tally in traced_pieces(strips, frame):
-        yield joiner.add(regions if outline is None else outline.of(regions, account), tally)
+        yield joiner.add(regions if outline is None else outline.of(regions, sheet), tally)
     yield joiner.finish()
 
 
