@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import shapely
@@ -22,8 +22,8 @@ from wsi_lpd.errors import OverlayError
 from wsi_lpd.files import replacing
 from wsi_lpd.overlay.check import PRECISION_PX, class_name_problems, geometry_problems
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.trace import Polygons
-from wsi_lpd.types import AnyArray, Size, UInt8Array
+from wsi_lpd.overlay.trace import Outlined, Polygons
+from wsi_lpd.types import AnyArray, Size
 
 logger = logging.getLogger(__name__)
 
@@ -50,20 +50,6 @@ class Feature:
     measurements: Mapping[str, float] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     locked: bool = False
-
-
-class Outlined(Protocol):
-    """Regions as far as a file shows them."""
-
-    @property
-    def polygons(self) -> Polygons:
-        """Shapely Polygons or MultiPolygons (N,)."""
-
-    @property
-    def labels(self) -> UInt8Array:
-        """Label of each, uint8 (N,)."""
-
-    def __len__(self) -> int: ...
 
 
 def region_features(
@@ -135,7 +121,7 @@ def write_overlay(
     if not path.name.lower().endswith((".geojson", ".geojson.gz")):
         raise OverlayError(f"{path}: QuPath reads an overlay only as .geojson or .geojson.gz; rename the output")
     n_written = 0
-    ids: set[str] = set()
+    ids: set[bytes] = set()
     with replacing(path) as temporary, _opened(temporary) as stream:
         stream.write(b'{"type":"FeatureCollection",' + _metadata_text(metadata) + b'"features":[')
         for batch in _batches(features):
@@ -174,7 +160,7 @@ def _batches(features: Iterable[Feature]) -> Iterator[list[Feature]]:
         yield batch
 
 
-def _lines(batch: list[Feature], slide: str, ids: set[str]) -> Iterator[bytes]:
+def _lines(batch: list[Feature], slide: str, ids: set[bytes]) -> Iterator[bytes]:
     checked = _checked(batch)
     geometries = np.array([feature.geometry for feature in checked], dtype=object)
     for feature, outline in zip(checked, geometry_texts(geometries), strict=True):
@@ -185,15 +171,15 @@ def _lines(batch: list[Feature], slide: str, ids: set[str]) -> Iterator[bytes]:
         )  # fmt: skip
 
 
-def _identity(slide: str, class_name: str, outline: bytes, ids: set[str]) -> str:
+def _identity(slide: str, class_name: str, outline: bytes, ids: set[bytes]) -> str:
     name = f"{slide}\n{class_name}\n{outline.decode()}"
-    identity = str(uuid.uuid5(_NAMESPACE, name))
+    identity = uuid.uuid5(_NAMESPACE, name)
     copy = 1
-    while identity in ids:  # the same outline and class twice: QuPath wants an id of its own for each
+    while identity.bytes in ids:  # the same outline and class twice: QuPath wants an id of its own for each
         copy += 1
-        identity = str(uuid.uuid5(_NAMESPACE, f"{name}\n{copy}"))
-    ids.add(identity)
-    return identity
+        identity = uuid.uuid5(_NAMESPACE, f"{name}\n{copy}")
+    ids.add(identity.bytes)
+    return str(identity)
 
 
 def _properties(feature: Feature) -> dict[str, Any]:

@@ -9,7 +9,7 @@ done for the whole map at once; the one sequential step, putting each ring in or
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import shapely
@@ -25,6 +25,20 @@ Polygons = NDArray[Any]
 """Shapely geometries (N,), object dtype."""
 
 RIGHT, DOWN, LEFT, UP = range(4)
+
+
+class Outlined(Protocol):
+    """Regions as far as a file shows them."""
+
+    @property
+    def polygons(self) -> Polygons:
+        """Shapely Polygons or MultiPolygons (N,)."""
+
+    @property
+    def labels(self) -> UInt8Array:
+        """Label of each, uint8 (N,)."""
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
