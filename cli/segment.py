@@ -42,8 +42,11 @@ def segment(
     simplify: Annotated[
         float | None, typer.Option(help="Tolerance of the outlines in label-map pixels; 0 keeps pixel edges.")
     ] = None,
+    max_vertices: Annotated[
+        int | None, typer.Option(help="Coarser outlines until the overlay has no more vertices.")
+    ] = None,
     min_area: Annotated[
-        float | None, typer.Option("--min-area", help="Smaller regions (in um2) join their largest neighbour.")
+        float | None, typer.Option("--min-area", help="Smaller regions (in um2) take the label around them.")
     ] = None,
     merge: Annotated[
         bool | None, typer.Option("--merge/--split", help="One MultiPolygon per class, or one region per piece.")
@@ -75,6 +78,7 @@ def segment(
                 "segment.overlap": overlap,
                 "segment.gate": gate,
                 "segment.simplify": simplify,
+                "segment.max_vertices": max_vertices,
                 "segment.min_area_um2": min_area,
                 "segment.merge": merge,
                 "segment.origin": origin,

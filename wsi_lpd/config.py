@@ -256,7 +256,12 @@ class SegmentConfig(Section):
     )
     output_stride: int = Field(4, ge=1, description="Label-map pixels are this many model pixels wide.")
     simplify: float = Field(1.0, ge=0, description="Tolerance of the outline in label-map pixels; 0 keeps pixel edges.")
-    min_area_um2: float = Field(400.0, ge=0, description="Smaller regions join their largest neighbour.")
+    max_vertices: int | None = Field(
+        None, ge=1, description="The tolerance is raised until the overlay has no more positions; none = no limit."
+    )
+    min_area_um2: float = Field(
+        400.0, ge=0, description="Smaller regions take the label that most of their border is with."
+    )
     merge: bool = Field(False, description="One MultiPolygon per class instead of one region per connected piece.")
     origin: Literal["auto", "level0", "bounds"] = Field(
         "auto", description="Frame of the overlay; `auto` is the one QuPath shows (bounds where the slide states them)."

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
+import shapely
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
+from wsi_lpd.overlay.strips import Strip
 from wsi_lpd.types import IGNORE, UInt8Array
 
 VALUES = (0, 1, 2, 3, IGNORE)
@@ -45,6 +51,14 @@ FIXED = {
     "constant": drawn(["2222222", "2222222", "2222222"]),
     "background only": drawn([".....", "....."]),
     "ignored only": drawn(["xxx", "xxx"]),
+    "spiral over many seams": drawn(
+        ["11111111", "1......1", "1.1111.1", "1.1..1.1", "1.1.11.1", "1.1....1", "1.111111", "1.......", "11111111"]
+    ),
+    "holes in holes": drawn(
+        ["1111111", "1.....1", "1.222.1", "1.2.2.1", "1.222.1", "1.....1", "11x1111", "1...1.1", "1111111"]
+    ),
+    "diagonals that meet far below": drawn(["1.1.1", ".1.1.", "1.1.1", "11111", "..x..", "2.2.2", ".2.2.", "22222"]),
+    "a comb closed at the top": drawn(["1111111", "1.1.1.1", "1.1.1.1", "1.1.121", "1.1.1.1"]),
     "blobs": noise(61, 47, sigma=2.5, seed=1, speckles=0.02),
     "specks": noise(33, 52, sigma=0.4, seed=2),
 }
@@ -65,3 +79,26 @@ def n_components(label_map: UInt8Array) -> int:
 def without_ignored(label_map: UInt8Array) -> UInt8Array:
     """The map that polygons can give back: 255 is drawn by none."""
     return np.where(label_map == IGNORE, np.uint8(0), label_map)
+
+
+def strips_of(
+    label_map: UInt8Array, heights: Sequence[int], *, n_classes: int = 0, n_prototypes: int = 0, seed: int = 0
+) -> list[Strip]:
+    """The map in strips of these heights, over and over; with random probabilities and prototypes if asked for."""
+    rng = np.random.default_rng(seed)
+    probabilities = rng.integers(0, 256, (n_classes + 1, *label_map.shape), dtype=np.uint8) if n_classes else None
+    prototypes = rng.integers(0, n_prototypes, label_map.shape, dtype=np.uint8) if n_prototypes else None
+    whole = Strip(label_map, probabilities, prototypes)
+    tops = [0]
+    while tops[-1] < len(label_map):
+        tops.append(tops[-1] + heights[(len(tops) - 1) % len(heights)])
+    return [whole.between(first, min(last, len(label_map))) for first, last in pairwise(tops)]
+
+
+strip_heights = st.lists(st.integers(1, 5), min_size=1, max_size=4)
+
+
+def outlines(polygons: Any, labels: Any) -> list[tuple[int, str]]:
+    """Label and every vertex of each region, whatever the order and whichever vertex comes first."""
+    texts = shapely.to_wkt(shapely.normalize(polygons))
+    return sorted((int(label), text) for label, text in zip(labels, texts, strict=True))

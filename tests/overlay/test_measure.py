@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import shapely
 from hypothesis import given
 from label_maps import drawn, label_maps
 
-from wsi_lpd.overlay.measure import measure_regions, merge_by_class
+from wsi_lpd.overlay.measure import measure_regions, merge_by_class, tally_pixels
 from wsi_lpd.overlay.trace import trace_regions
 
 MAP = drawn(["1.22", "1.22", "..x1"])
@@ -72,3 +74,21 @@ def test_merge_by_class__one_valid_geometry_per_class(label_map):
 def test_merge_by_class__is_measured_as_a_whole():
     rows = measure_regions(merge_by_class(trace_regions(MAP)), pixel_area_um2=2.0)
     assert rows == [{"Predicted area um2": 6.0}, {"Predicted area um2": 8.0}]
+
+
+def test_measure_regions__pixels_without_a_prototype_do_not_count():
+    prototypes = np.array([[255, 9, 255, 255], [4, 9, 255, 2], [9, 9, 9, 255]], dtype=np.uint8)
+    rows = measure_regions(trace_regions(MAP), pixel_area_um2=None, prototypes=prototypes)
+    assert rows[0] == {"Dominant prototype": 5.0, "Dominant prototype share": 0.5}
+    assert rows[1] == {"Dominant prototype": 3.0, "Dominant prototype share": 0.25}
+    assert math.isnan(rows[2]["Dominant prototype"])
+
+
+def test_tally__parts_add_up_whatever_prototypes_each_has():
+    upper = tally_pixels(np.array([[1, 1, 2]], np.int32), 2, prototypes=np.array([[4, 4, 0]], np.uint8))
+    lower = tally_pixels(np.array([[0, 1, 1]], np.int32), 1, prototypes=np.array([[7, 1, 1]], np.uint8))
+    whole = upper.followed_by(lower).summed(np.array([1, 0, 1]), 2)
+    assert whole.areas_px.tolist() == [1, 4]
+    assert whole.prototypes.tolist() == [[1, 0, 0, 0, 0], [0, 2, 0, 0, 2]]
+    assert whole.probabilities is None
+    assert whole.of(np.array([False, True])).areas_px.tolist() == [4]

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from label_maps import drawn, label_maps, noise
+from hypothesis.extra import numpy as hnp
+from label_maps import drawn, label_maps, noise, strip_heights, strips_of
 from scipy import ndimage
 
 from wsi_lpd.overlay.components import label_components
-from wsi_lpd.overlay.sieve import merge_small
+from wsi_lpd.overlay.sieve import Sieve, merge_small, sieved
 from wsi_lpd.types import IGNORE
 
 
@@ -84,3 +86,70 @@ def test_merge_small__does_not_change_its_input():
     before = label_map.copy()
     assert (merge_small(label_map, 30) != before).any()
     np.testing.assert_array_equal(label_map, before)
+
+
+def sieved_rows(label_map, min_area_px, heights, **options):
+    strips = list(sieved(strips_of(label_map, heights), min_area_px, **options))
+    return np.concatenate([strip.labels for strip in strips])
+
+
+half_small = hnp.arrays(
+    np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 9)), elements=st.sampled_from((0, 1, 1, 1, 2, IGNORE))
+)
+
+
+@settings(max_examples=200)
+@given(st.one_of(label_maps, half_small), st.floats(0, 30), strip_heights)
+def test_sieved__is_what_the_whole_map_gives(label_map, min_area_px, heights):
+    np.testing.assert_array_equal(sieved_rows(label_map, min_area_px, heights), merge_small(label_map, min_area_px))
+
+
+@pytest.mark.parametrize("height", [3, 64, 500])
+def test_sieved__is_what_the_whole_map_gives_of_a_larger_one(height):
+    label_map = noise(301, 157, sigma=4, seed=3, speckles=0.03)
+    label_map[140:170, :60] = IGNORE
+    np.testing.assert_array_equal(sieved_rows(label_map, 60, [height]), merge_small(label_map, 60))
+
+
+def test_sieved__holds_few_rows_and_moves_what_belongs_to_the_labels_along():
+    label_map = noise(600, 83, sigma=4, seed=3, speckles=0.01)
+    strips = strips_of(label_map, [20], n_classes=2, n_prototypes=3)
+    came, went = [], []
+
+    def counted():
+        for strip in strips:
+            came.append(strip.height)
+            yield strip
+
+    for strip in sieved(counted(), 40):
+        went.append(strip)
+        assert sum(came) - sum(s.height for s in went) <= 60
+    for index in (1, 2):
+        before, after = ([s[index] for s in some] for some in (strips, went))
+        np.testing.assert_array_equal(np.concatenate(after, axis=-2), np.concatenate(before, axis=-2))
+
+
+def test_sieved__of_noise_no_more_rows_are_held_than_allowed():
+    label_map = np.random.default_rng(1).integers(0, 4, (400, 37), dtype=np.uint8)
+    sieve = Sieve(50, max_rows=64)
+    rows = []
+    for top in range(0, 400, 16):
+        rows.append(sieve.add(label_map[top : top + 16]))
+        assert top + 16 - sum(map(len, rows)) <= 64
+    rows.append(sieve.finish())
+    result = np.concatenate(rows)
+    assert result.shape == label_map.shape
+    assert len(label_components(result).labels) < len(label_components(label_map).labels) / 20
+
+
+def test_sieve__nothing_in_nothing_out():
+    assert list(sieved([], 40)) == []
+    assert merge_small(np.zeros((0, 5), np.uint8), 40).shape == (0, 5)
+
+
+def test_merge_small__borders_with_several_regions_of_a_label_add_up():
+    label_map = drawn(["11x22", "11x22", "113x2", "xx3x2", "11344", "11x44", "11x44"])
+    # 3 has one pixel of border with each piece of 1, and one with 4.
+    expected = drawn(["11x22", "11x22", "111x2", "xx1x2", "11144", "11x44", "11x44"])
+    assert merge_small(label_map, 4).tolist() == expected.tolist()
+    assert merge_small(np.where(label_map == 1, np.uint8(9), label_map), 4)[2, 2] == 9

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from distributed import Client, Future, KilledWorker, as_completed
+from distributed import Client, KilledWorker, as_completed
 
 from wsi_lpd.errors import WsiLpdError
 
@@ -39,7 +39,7 @@ def outcomes(client: Client, work: Callable[[Item], Result], items: Sequence[Ite
         Exception: Whatever `work` raises that is no error we explain: a bug.
     """
     # In the order given; equal names of two calls must not be mixed up.
-    futures: dict[Future, Item] = {
+    futures: dict[Any, Item] = {
         client.submit(_explained, work, item, pure=False, priority=-i): item for i, item in enumerate(items)
     }
     suspects: list[Item] = []

@@ -35,6 +35,13 @@ class Components(NamedTuple):
         """An image (H, W) in which every component has its value of `values` (N,)."""
         return np.repeat(values[self.of_run], self.run_lengths).reshape(self.shape)
 
+    def in_row(self, row: int) -> NDArray[np.int32]:
+        """The components that have pixels in a row; one may come several times."""
+        width = self.shape[1]
+        start = row % self.shape[0] * width
+        ends = np.cumsum(self.run_lengths)
+        return self.of_run[(ends > start) & (ends - self.run_lengths < start + width)]
+
 
 def label_components(label_map: UInt8Array) -> Components:
     """Numbers the 4-connected components of every value of `label_map` (H, W), 0 and 255 included.

@@ -22,7 +22,7 @@ from wsi_lpd.errors import OverlayError
 from wsi_lpd.files import replacing
 from wsi_lpd.overlay.check import PRECISION_PX, class_name_problems, geometry_problems
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.trace import Polygons, Regions
+from wsi_lpd.overlay.trace import Outlined, Polygons
 from wsi_lpd.types import AnyArray, Size
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Feature:
 
 
 def region_features(
-    regions: Regions,
+    regions: Outlined,
     classes: Sequence[TissueClass],
     *,
     measurements: Sequence[Mapping[str, float]] | None = None,
@@ -121,7 +121,7 @@ def write_overlay(
     if not path.name.lower().endswith((".geojson", ".geojson.gz")):
         raise OverlayError(f"{path}: QuPath reads an overlay only as .geojson or .geojson.gz; rename the output")
     n_written = 0
-    ids: set[str] = set()
+    ids: set[bytes] = set()
     with replacing(path) as temporary, _opened(temporary) as stream:
         stream.write(b'{"type":"FeatureCollection",' + _metadata_text(metadata) + b'"features":[')
         for batch in _batches(features):
@@ -160,7 +160,7 @@ def _batches(features: Iterable[Feature]) -> Iterator[list[Feature]]:
         yield batch
 
 
-def _lines(batch: list[Feature], slide: str, ids: set[str]) -> Iterator[bytes]:
+def _lines(batch: list[Feature], slide: str, ids: set[bytes]) -> Iterator[bytes]:
     checked = _checked(batch)
     geometries = np.array([feature.geometry for feature in checked], dtype=object)
     for feature, outline in zip(checked, geometry_texts(geometries), strict=True):
@@ -171,15 +171,15 @@ def _lines(batch: list[Feature], slide: str, ids: set[str]) -> Iterator[bytes]:
         )  # fmt: skip
 
 
-def _identity(slide: str, class_name: str, outline: bytes, ids: set[str]) -> str:
+def _identity(slide: str, class_name: str, outline: bytes, ids: set[bytes]) -> str:
     name = f"{slide}\n{class_name}\n{outline.decode()}"
-    identity = str(uuid.uuid5(_NAMESPACE, name))
+    identity = uuid.uuid5(_NAMESPACE, name)
     copy = 1
-    while identity in ids:  # the same outline and class twice: QuPath wants an id of its own for each
+    while identity.bytes in ids:  # the same outline and class twice: QuPath wants an id of its own for each
         copy += 1
-        identity = str(uuid.uuid5(_NAMESPACE, f"{name}\n{copy}"))
-    ids.add(identity)
-    return identity
+        identity = uuid.uuid5(_NAMESPACE, f"{name}\n{copy}")
+    ids.add(identity.bytes)
+    return str(identity)
 
 
 def _properties(feature: Feature) -> dict[str, Any]:

@@ -2,15 +2,148 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 import shapely
+from numpy.typing import NDArray
 
 from wsi_lpd.overlay.trace import Regions
 from wsi_lpd.types import AnyArray, Int64Array, UInt8Array
+
+_NO_PROTOTYPE: Final = 255
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What is counted over the pixels of N regions: whole numbers, so that pieces add up to the region exactly.
+
+    Attributes:
+        areas_px: Label-map pixels of each, int64 (N,).
+        probabilities: Sums of the probabilities (255 = 1.0), int64 (N, C + 1), background first; None if unknown.
+        prototypes: Pixels that each prototype won, int64 (N, P); None if unknown.
+    """
+
+    areas_px: Int64Array
+    probabilities: Int64Array | None = None
+    prototypes: Int64Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.areas_px)
+
+    def of(self, chosen: AnyArray | slice) -> Tally:
+        """The tally of some regions, by mask or index."""
+        return self._each(lambda column: column[chosen])
+
+    def followed_by(self, other: Tally) -> Tally:
+        """Both, one after the other."""
+        pairs = zip(self._columns(), other._columns(), strict=True)
+        columns: list[Any] = [None if a is None or b is None else _stacked(a, b) for a, b in pairs]
+        return Tally(*columns)
+
+    def summed(self, group: AnyArray, n_groups: int) -> Tally:
+        """Sums over the regions of each group; `group` (N,) has the number of each."""
+        return self._each(lambda column: _summed(column, group, n_groups))
+
+    def _columns(self) -> tuple[Any, Any, Any]:
+        return self.areas_px, self.probabilities, self.prototypes
+
+    def _each(self, change: Callable[[Int64Array], Int64Array]) -> Tally:
+        columns: list[Any] = [None if column is None else change(column) for column in self._columns()]
+        return Tally(*columns)
+
+
+def _stacked(a: Int64Array, b: Int64Array) -> Int64Array:
+    if a.ndim == 2 and a.shape[1] != b.shape[1]:  # prototypes that no pixel of the other had
+        columns = max(a.shape[1], b.shape[1])
+        a, b = (np.pad(part, ((0, 0), (0, columns - part.shape[1]))) for part in (a, b))
+    return np.concatenate([a, b])
+
+
+def _summed(column: Int64Array, group: AnyArray, n_groups: int) -> Int64Array:
+    total = np.zeros((n_groups, *column.shape[1:]), dtype=np.int64)
+    np.add.at(total, group, column)
+    return total
+
+
+def tally_pixels(
+    components: NDArray[np.int32],
+    n_regions: int,
+    *,
+    probabilities: UInt8Array | None = None,
+    prototypes: UInt8Array | None = None,
+) -> Tally:
+    """Counts over the pixels of each region.
+
+    Args:
+        components: int32 (H, W): 0 where there is no region, i + 1 where region i lies.
+        n_regions: How many there are.
+        probabilities: uint8 (C + 1, H, W), 255 = 1.0: background first, then the classes.
+        prototypes: uint8 (H, W): which prototype of the pixel's class won, counted from 0; 255 = none.
+    """
+    pixels = np.flatnonzero(components)
+    owner = components.reshape(-1)[pixels].astype(np.int64) - 1
+    sums = counts = None
+    if probabilities is not None:
+        planes = [np.bincount(owner, plane.reshape(-1)[pixels], n_regions) for plane in probabilities]
+        sums = np.stack(planes, axis=1).astype(np.int64)
+    if prototypes is not None:
+        winner = prototypes.reshape(-1)[pixels]
+        known = winner != _NO_PROTOTYPE
+        n_prototypes = int(winner[known].max(initial=0)) + 1
+        counts = np.bincount(owner[known] * n_prototypes + winner[known], minlength=n_regions * n_prototypes)
+        counts = counts.reshape(n_regions, n_prototypes).astype(np.int64)
+    return Tally(np.bincount(owner, minlength=n_regions).astype(np.int64), sums, counts)
+
+
+def measurements(
+    tally: Tally, labels: UInt8Array, *, pixel_area_um2: float | None, class_names: Sequence[str] = ()
+) -> list[dict[str, float]]:
+    """What QuPath shows of each of N regions.
+
+    Args:
+        tally: What was counted.
+        labels: Label of each (N,).
+        pixel_area_um2: Area of a label-map pixel; None leaves the area out.
+        class_names: Names for the probabilities, C of them.
+
+    Returns:
+        Per region: `Predicted area um2`; `Mean probability` of its own class and `Mean probability <class>` of each;
+        `Dominant prototype` (counted from 1; nan where no pixel has one) and `Dominant prototype share`.
+    """
+    columns: dict[str, AnyArray] = {}
+    if pixel_area_um2 is not None:
+        columns["Predicted area um2"] = tally.areas_px * pixel_area_um2
+    if tally.probabilities is not None:
+        means = np.round(tally.probabilities / (255 * tally.areas_px[:, None]), 4)
+        columns["Mean probability"] = means[np.arange(len(tally)), labels]
+        columns |= {f"Mean probability {name}": mean for name, mean in zip(class_names, means.T[1:], strict=True)}
+    if tally.prototypes is not None:
+        most = tally.prototypes.max(axis=1)
+        columns["Dominant prototype"] = np.where(most > 0, tally.prototypes.argmax(axis=1) + 1.0, np.nan)
+        columns["Dominant prototype share"] = np.round(most / tally.areas_px, 4)
+    rows: Any = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows] if columns else [{} for _ in range(len(tally))]
+
+
+def measure_regions(
+    regions: Regions,
+    *,
+    pixel_area_um2: float | None,
+    probabilities: UInt8Array | None = None,
+    prototypes: UInt8Array | None = None,
+    class_names: Sequence[str] = (),
+) -> list[dict[str, float]]:
+    """Measures every region on the label map it was traced from; see `tally_pixels` and `measurements`.
+
+    Simplified or moved regions give the same numbers, as the pixels are what counts.
+    """
+    if len(regions) == 0:
+        return []
+    tally = tally_pixels(regions.components, len(regions), probabilities=probabilities, prototypes=prototypes)
+    return measurements(tally, regions.labels, pixel_area_um2=pixel_area_um2, class_names=class_names)
 
 
 def merge_by_class(regions: Regions) -> Regions:
@@ -22,60 +155,3 @@ def merge_by_class(regions: Regions) -> Regions:
     number = np.concatenate([[0], group + 1]).astype(np.int32)
     areas_px = np.bincount(group, weights=regions.areas_px, minlength=len(labels)).astype(np.int64)
     return replace(regions, polygons=polygons, labels=labels, components=number[regions.components], areas_px=areas_px)
-
-
-def measure_regions(
-    regions: Regions,
-    *,
-    pixel_area_um2: float | None,
-    probabilities: UInt8Array | None = None,
-    prototypes: UInt8Array | None = None,
-    class_names: Sequence[str] = (),
-) -> list[dict[str, float]]:
-    """Measures every region on the label map it was traced from.
-
-    Args:
-        regions: N regions; simplified or moved ones give the same numbers, as the pixels are what counts.
-        pixel_area_um2: Area of a label-map pixel; None leaves the area out.
-        probabilities: uint8 (C + 1, H, W), 255 = 1.0: background first, then the classes.
-        prototypes: uint8 (H, W): which prototype of the pixel's class won, counted from 0.
-        class_names: Names for the probabilities, C of them.
-
-    Returns:
-        Per region: `Predicted area um2`; `Mean probability` of its own class and `Mean probability <class>` of each;
-        `Dominant prototype` (counted from 1) and `Dominant prototype share`.
-    """
-    if len(regions) == 0:
-        return []
-    pixels = np.flatnonzero(regions.components)
-    owner = regions.components.reshape(-1)[pixels].astype(np.int64) - 1
-    columns: dict[str, AnyArray] = {}
-    if pixel_area_um2 is not None:
-        columns["Predicted area um2"] = regions.areas_px * pixel_area_um2
-    if probabilities is not None:
-        columns |= _mean_probabilities(regions, probabilities, pixels, owner, class_names)
-    if prototypes is not None:
-        columns |= _dominant_prototypes(regions, prototypes.reshape(-1)[pixels], owner)
-    rows: Any = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [dict(zip(columns, row, strict=True)) for row in rows] if columns else [{} for _ in range(len(regions))]
-
-
-def _mean_probabilities(
-    regions: Regions, probabilities: UInt8Array, pixels: Int64Array, owner: Int64Array, class_names: Sequence[str]
-) -> dict[str, AnyArray]:
-    n = len(regions)
-    means = [
-        np.bincount(owner, weights=plane.reshape(-1)[pixels], minlength=n) / (255 * regions.areas_px)
-        for plane in probabilities
-    ]
-    columns = {"Mean probability": np.array(means)[regions.labels, np.arange(n)]}
-    columns |= {f"Mean probability {name}": mean for name, mean in zip(class_names, means[1:], strict=True)}
-    return {name: np.round(column, 4) for name, column in columns.items()}
-
-
-def _dominant_prototypes(regions: Regions, prototype: UInt8Array, owner: Int64Array) -> dict[str, AnyArray]:
-    n_prototypes = int(prototype.max(initial=0)) + 1
-    counts = np.bincount(owner * n_prototypes + prototype, minlength=len(regions) * n_prototypes)
-    counts = counts.reshape(len(regions), n_prototypes)
-    share = np.round(counts.max(axis=1) / regions.areas_px, 4)
-    return {"Dominant prototype": counts.argmax(axis=1) + 1.0, "Dominant prototype share": share}

@@ -9,7 +9,7 @@ done for the whole map at once; the one sequential step, putting each ring in or
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import shapely
@@ -19,12 +19,26 @@ from scipy.sparse.csgraph import depth_first_order
 
 from wsi_lpd.overlay.components import Components, label_components
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.types import BACKGROUND, IGNORE, BoolArray, Int64Array, UInt8Array
+from wsi_lpd.types import BACKGROUND, IGNORE, AnyArray, BoolArray, Int64Array, UInt8Array
 
 Polygons = NDArray[Any]
 """Shapely geometries (N,), object dtype."""
 
-_RIGHT, _DOWN, _LEFT, _UP = range(4)
+RIGHT, DOWN, LEFT, UP = range(4)
+
+
+class Outlined(Protocol):
+    """Regions as far as a file shows them."""
+
+    @property
+    def polygons(self) -> Polygons:
+        """Shapely Polygons or MultiPolygons (N,)."""
+
+    @property
+    def labels(self) -> UInt8Array:
+        """Label of each, uint8 (N,)."""
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -37,6 +51,7 @@ class Regions:
         components: int32 (H, W): 0 where there is no class, i + 1 where `polygons[i]` lies.
         areas_px: Label-map pixels of each, int64 (N,).
         frame: The frame that moved the polygons to level-0 pixels; None while they are in grid corners.
+        top: Row of the whole map at which `components` begins: 0 unless this is a strip of a map (`placed`).
     """
 
     polygons: Polygons
@@ -44,6 +59,7 @@ class Regions:
     components: NDArray[np.int32]
     areas_px: Int64Array
     frame: GridFrame | None = None
+    top: int = 0
 
     def __len__(self) -> int:
         return len(self.polygons)
@@ -75,23 +91,43 @@ def trace_regions(label_map: UInt8Array) -> Regions:
 
 
 def trace_background(regions: Regions) -> Polygons:
-    """Traces what lies between the regions, in grid corners, with the same vertices as theirs.
+    """Traces what lies between the regions, in their frame and with the same vertices as theirs.
 
     Together with the regions it covers the whole map without gap or overlap.
     """
     label_map = np.concatenate([np.array([BACKGROUND], dtype=np.uint8), regions.labels])[regions.components]
     found = label_components(label_map)
-    return _traced(label_map, found, found.labels == BACKGROUND, outside=IGNORE)[1]
+    polygons = _traced(label_map, found, found.labels == BACKGROUND, outside=IGNORE)[1]
+    return _moved(polygons, regions.frame, regions.top)
 
 
 def to_level0(regions: Regions, frame: GridFrame) -> Regions:
     """The same regions with their polygons in level-0 pixels of the overlay."""
-    return replace(regions, polygons=moved(regions.polygons, frame), frame=frame)
+    return placed(regions, frame=frame)
 
 
-def moved(polygons: Polygons, frame: GridFrame) -> Polygons:
-    """Polygons in grid corners, moved to level-0 pixels."""
-    result: Polygons = np.asarray(shapely.transform(polygons, lambda xy: frame.to_level0(xy).astype(np.float64)))
+def placed(regions: Regions, *, frame: GridFrame | None, top: int = 0) -> Regions:
+    """Regions of a strip, still in its own grid corners, where the whole map has them.
+
+    Args:
+        regions: As traced.
+        frame: Moves them to level-0 pixels too; None leaves them in grid corners.
+        top: Row of the map at which the strip begins.
+    """
+    return replace(regions, polygons=_moved(regions.polygons, frame, top), frame=frame, top=top)
+
+
+def corners_placed(corners: AnyArray, frame: GridFrame | None) -> AnyArray:
+    """Grid corners (N, 2) of the whole map as `placed` moves them."""
+    return np.asarray(corners if frame is None else frame.to_level0(corners), dtype=np.float64)
+
+
+def _moved(polygons: Polygons, frame: GridFrame | None, top: int) -> Polygons:
+    if frame is None and top == 0:
+        return polygons
+    result: Polygons = np.asarray(
+        shapely.transform(polygons, lambda xy: corners_placed(xy + np.array([0, top]), frame))
+    )
     return result
 
 
@@ -113,8 +149,8 @@ def _traced(
     vertex, direction = edges // 4, edges % 4
     xy = np.stack([corners.x[vertex], corners.y[vertex]], axis=1)
     # The pixel on the right hand of a half-edge: below when heading right, to the left when heading down ...
-    row = corners.y[vertex[starts]] - np.isin(direction[starts], (_LEFT, _UP))
-    column = corners.x[vertex[starts]] - np.isin(direction[starts], (_LEFT, _DOWN))
+    row = corners.y[vertex[starts]] - np.isin(direction[starts], (LEFT, UP))
+    column = corners.x[vertex[starts]] - np.isin(direction[starts], (LEFT, DOWN))
     return components, _assemble(xy, starts, components[row, column].astype(np.int64) - 1)
 
 
@@ -147,12 +183,12 @@ def _half_edges(corners: _Corners, is_wanted: BoolArray, components: NDArray[np.
     joined_falling, joined_rising = _joined_diagonals(corners, components)
     target = _next_vertices(corners)
     turned = (
-        _turn(_RIGHT, own=sw, ahead_right=se, ahead_left=ne, joined=joined_rising),
-        _turn(_DOWN, own=nw, ahead_right=sw, ahead_left=se, joined=joined_falling),
-        _turn(_LEFT, own=ne, ahead_right=nw, ahead_left=sw, joined=joined_rising),
-        _turn(_UP, own=se, ahead_right=ne, ahead_left=nw, joined=joined_falling),
+        turns(RIGHT, own=sw, ahead_right=se, ahead_left=ne, joined=joined_rising),
+        turns(DOWN, own=nw, ahead_right=sw, ahead_left=se, joined=joined_falling),
+        turns(LEFT, own=ne, ahead_right=nw, ahead_left=sw, joined=joined_rising),
+        turns(UP, own=se, ahead_right=ne, ahead_left=nw, joined=joined_falling),
     )
-    successor = np.stack([4 * at + turn[at] for at, turn in zip(target, turned, strict=True)], axis=1)
+    successor = np.stack([4 * at + turned_to[at] for at, turned_to in zip(target, turned, strict=True)], axis=1)
     return is_edge.reshape(-1), successor.reshape(-1)
 
 
@@ -185,14 +221,14 @@ def _next_vertices(corners: _Corners) -> tuple[Int64Array, Int64Array, Int64Arra
     return np.roll(along_row, -1), down, np.roll(along_row, 1), up
 
 
-def _turn(
-    heading: int, *, own: UInt8Array, ahead_right: UInt8Array, ahead_left: UInt8Array, joined: BoolArray
+def turns(
+    heading: int, *, own: UInt8Array, ahead_right: UInt8Array, ahead_left: UInt8Array, joined: BoolArray | bool
 ) -> NDArray[np.int8]:
     """Direction in which a ring leaves each vertex that it reaches with `heading` and pixel `own` on its right."""
     right, left = (heading + 1) % 4, (heading - 1) % 4
     goes_on = np.where(ahead_left == ahead_right, left, heading)
-    turns = np.where(joined, left, right)
-    return np.where(own == ahead_right, goes_on, turns).astype(np.int8)
+    goes_off = np.where(joined, left, right)
+    return np.where(own == ahead_right, goes_on, goes_off).astype(np.int8)
 
 
 def _cycles(successor: NDArray[np.int32]) -> tuple[Int64Array, Int64Array]:

@@ -185,7 +185,7 @@ def _settle_background(result: TrainingResult, config: Config) -> None:
         return
     moved = fit_background(result.validation.tissue_margins, result.validation.glass_margins)
     with torch.no_grad():
-        result.network.background += moved
+        result.network.background.add_(moved)
     result.validation.metrics["background_moved"] = moved
 
 
