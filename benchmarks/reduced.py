@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from wsi_lpd.slide.choose import make_reader
-from wsi_lpd.slide.native_reader import REDUCTIONS
+from wsi_lpd.slide.native_level import REDUCTIONS
 from wsi_lpd.slide.resample import resize
 from wsi_lpd.types import Size, UInt8Array
 

@@ -128,7 +128,7 @@ def test_a_stopped_run__goes_on_and_writes_the_same_bytes(tmp_path, slide_path, 
 def test_a_run_stopped_while_files_are_written__looks_at_nothing_again(tmp_path, slide_path, monkeypatch):
     outputs = outputs_in(tmp_path / "out")
     with monkeypatch.context() as context:
-        context.setattr(job_module, "write_overlay", lambda *_, **__: 1 / 0)
+        context.setattr(job_module, "write_streamed_overlay", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             job_of().run(str(slide_path), outputs)
     predictor = MoodyPredictor(mpp=0.61)

@@ -1,18 +1,18 @@
 """A label map that is handed out in strips, so that nobody has to hold all of it.
 
-Strips are uint8 (rows, W), from top to bottom, of any height; a sequence of them is read anew by every pass. A map that
+Strips are uint8 (rows, W), from top to bottom, of any height; every pass iterates over them anew. A map that
 lies in memory is a list of one strip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from wsi_lpd.types import Int64Array, UInt8Array
 
-LabelStrips = Sequence[UInt8Array]
+LabelStrips = Iterable[UInt8Array]
 
 
 def label_counts(strips: LabelStrips) -> Int64Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,20 +20,18 @@ from wsi_lpd.models.device import choose_device
 from wsi_lpd.models.runs import find_run
 from wsi_lpd.overlay.draw import draw_overlay, write_picture
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.geojson import place_metadata, region_features, write_overlay
-from wsi_lpd.overlay.label_strips import label_counts
+from wsi_lpd.overlay.geojson import place_metadata
+from wsi_lpd.overlay.label_strips import LabelStrips
 from wsi_lpd.overlay.mask import write_mask
-from wsi_lpd.overlay.measure import measure_regions, merge_by_class
-from wsi_lpd.overlay.sieve import merge_small
-from wsi_lpd.overlay.simplify import simplify_regions
-from wsi_lpd.overlay.trace import to_level0, trace_regions
+from wsi_lpd.overlay.sieve import sieved
+from wsi_lpd.overlay.stream import StreamedOverlay, write_streamed_overlay
+from wsi_lpd.overlay.strips import Strip as MapStrip
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.segment.outputs import Outputs
 from wsi_lpd.segment.plan import MapPlan, plan_map
 from wsi_lpd.segment.predictor import Predictor
 from wsi_lpd.segment.segmenter import segment_slide
 from wsi_lpd.segment.strip_store import StripStore, remove_working_folder
-from wsi_lpd.segment.strips import Strip, joined
 from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
 from wsi_lpd.types import UInt8Array
 from wsi_lpd.versions import versions_of
@@ -41,7 +39,7 @@ from wsi_lpd.versions import versions_of
 logger = logging.getLogger(__name__)
 
 _PICTURE_SIDE_PX = 2048
-_NOT_OF_THE_MAP = {"simplify", "min_area_um2", "merge", "origin", "tissue"}
+_NOT_OF_THE_MAP = {"simplify", "max_vertices", "min_area_um2", "merge", "origin", "tissue"}
 """Settings of what is made from the map; the tissue counts by what was found."""
 _VERSIONED = (
     "imagecodecs", "numpy", "opencv-python-headless", "openslide-bin", "openslide-python", "tiffslide", "timm", "torch",
@@ -132,11 +130,14 @@ class SegmentJob:
         plan = plan_map(slide, tissue, self._predictor, self._config)
         strips = self._segmented(slide, tissue, plan, outputs.working_folder, renew)
         clock.append(time.perf_counter())
-        n_regions, area_mm2 = self._write(slide, tissue, plan, strips, outputs)
+        written = self._write(slide, tissue, plan, strips, outputs)
         strips.remove()
         clock.append(time.perf_counter())
         stages = dict(zip(("tissue", "network", "overlay"), np.diff(clock).tolist(), strict=True))
-        return SegmentSummary(slide.location, str(outputs.overlay), n_regions, area_mm2, len(plan.places), stages)
+        area_mm2 = {c.name: written.areas_px.get(c.name, 0) * plan.mpp**2 / 1e6 for c in plan.classes}
+        return SegmentSummary(
+            slide.location, str(outputs.overlay), written.n_features, area_mm2, len(plan.places), stages
+        )
 
     def _segmented(
         self, slide: Slide, tissue: TissueMask, plan: MapPlan, folder: Path, renew: Callable[[], None]
@@ -168,40 +169,31 @@ class SegmentJob:
         }
 
     def _write(
-        self, slide: Slide, tissue: TissueMask, plan: MapPlan, strips: Sequence[Strip], outputs: Outputs
-    ) -> tuple[int, dict[str, float]]:
-        """Writes the files; returns the number of regions and the area of each class in mm2.
-
-        The only place that holds a whole map.
-        """
-        whole = joined(strips)
-        labels = merge_small(whole.labels, self._config.min_area_um2 / plan.mpp**2)
+        self, slide: Slide, tissue: TissueMask, plan: MapPlan, strips: StripStore, outputs: Outputs
+    ) -> StreamedOverlay:
+        """Writes the files, the overlay last; no step holds the whole map."""
+        kept = _Sieved(strips, self._config.min_area_um2 / plan.mpp**2)
         frame = _frame(slide, plan, self._config.origin)
-        self._write_images(slide, tissue, plan, [labels], frame, outputs)
-        n_regions = self._write_overlay(slide, plan, whole._replace(labels=labels), frame, outputs.overlay)
-        return n_regions, _areas_mm2(plan, [labels])
-
-    def _write_overlay(self, slide: Slide, plan: MapPlan, whole: Strip, frame: GridFrame, path: Path) -> int:
-        regions = to_level0(trace_regions(whole.labels), frame)
-        regions = simplify_regions(regions, self._config.simplify * frame.downsample_x)
-        if self._config.merge:
-            regions = merge_by_class(regions)
-        measurements = measure_regions(
-            regions,
+        self._write_images(slide, tissue, plan, kept, frame, outputs)
+        return write_streamed_overlay(
+            outputs.overlay,
+            kept.strips,
+            plan.classes,
+            frame=frame,
+            tolerance_px=self._config.simplify,
+            max_vertices=self._config.max_vertices,
+            merge=self._config.merge,
             pixel_area_um2=plan.mpp**2,
-            probabilities=whole.probabilities,
-            prototypes=whole.prototypes,
-            class_names=[c.name for c in plan.classes],
+            slide=slide.fingerprint,
+            metadata=self._provenance(slide, plan, frame),
         )
-        features = region_features(regions, plan.classes, measurements=measurements)
-        return write_overlay(path, features, slide=slide.fingerprint, metadata=self._provenance(slide, plan, frame))
 
     def _write_images(
         self,
         slide: Slide,
         tissue: TissueMask,
         plan: MapPlan,
-        label_strips: Sequence[UInt8Array],
+        label_strips: LabelStrips,
         frame: GridFrame,
         outputs: Outputs,
     ) -> None:
@@ -248,6 +240,22 @@ def _frame(slide: Slide, plan: MapPlan, origin: str) -> GridFrame:
     return GridFrame(plan.downsample, plan.downsample, offset_x=x, offset_y=y)
 
 
-def _areas_mm2(plan: MapPlan, label_strips: Sequence[UInt8Array]) -> dict[str, float]:
-    counts = label_counts(label_strips)
-    return {c.name: float(counts[i]) * plan.mpp**2 / 1e6 for i, c in enumerate(plan.classes, start=1)}
+@dataclass(frozen=True)
+class _Sieved:
+    """The map without its small regions, sieved anew by every pass; iterated over, its labels alone.
+
+    Attributes:
+        store: The map.
+        min_area_px: Least area of a region that stays.
+    """
+
+    store: StripStore
+    min_area_px: float
+
+    def __iter__(self) -> Iterator[UInt8Array]:
+        labels = (MapStrip(labels) for labels in self.store.label_strips)
+        return (strip.labels for strip in sieved(labels, self.min_area_px))
+
+    def strips(self) -> Iterator[MapStrip]:
+        """With probabilities and prototypes."""
+        return sieved((MapStrip(*strip) for strip in self.store), self.min_area_px)
