@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._console import EXIT_FAILED, BarProgress, each, print_json, say, user_errors
+from ._console import EXIT_FAILED, BarProgress, each, print_json, say, told_failures, user_errors
 from ._options import (
     ConfigOption,
     JsonOption,
     OverwriteOption,
+    SchedulerFileOption,
+    SchedulerOption,
     SetOption,
     SlidesArgument,
+    WorkersOption,
+    cluster_choice,
     expand_slides,
     slide_mpps,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from wsi_lpd.config import SegmentConfig
+    from wsi_lpd.distributed.cluster import ClusterChoice
+    from wsi_lpd.segment.job import SegmentSummary
+    from wsi_lpd.segment.outputs import Outputs
 
 
 def segment(
@@ -63,6 +75,9 @@ def segment(
     config: ConfigOption = None,
     settings: SetOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    scheduler_file: SchedulerFileOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -89,16 +104,51 @@ def segment(
         found = expand_slides(slides)
         mpps = slide_mpps(slide_mpp, found)
         targets = output_paths(found, out, mask=mask, picture=overlay)
-        job = SegmentJob.prepare(model, resolved, device=device, progress=BarProgress())
-        summaries = []
+        cluster = cluster_choice(workers, scheduler, scheduler_file)
+        summaries: list[dict[str, object]] = []
 
-        def one(slide: str) -> None:
-            summary = job.run(slide, targets[slide], slide_mpp=mpps.get(slide), overwrite=overwrite)
+        def told(summary: SegmentSummary) -> None:
             say(summary.text())
             summaries.append(summary.as_dict())
 
-        failures = each(found, str, one)
+        if cluster is None:
+            job = SegmentJob.prepare(model, resolved, device=device, progress=BarProgress())
+            failures = each(
+                found,
+                str,
+                lambda slide: told(job.run(slide, targets[slide], slide_mpp=mpps.get(slide), overwrite=overwrite)),
+            )
+        else:
+            ended = _segmented_elsewhere(
+                cluster, model, resolved, found, mpps, targets, told, device=device, overwrite=overwrite
+            )
+            failures = told_failures(ended, len(found))
         if as_json:
             print_json({"slides": summaries, "failed": [{"slide": s, "error": e} for s, e in failures]})
     if failures:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _segmented_elsewhere(
+    cluster: ClusterChoice,
+    model: Path | None,
+    config: SegmentConfig,
+    slides: list[str],
+    mpps: dict[str, float],
+    targets: dict[str, Outputs],
+    told: Callable[[SegmentSummary], None],
+    *,
+    device: str,
+    overwrite: bool,
+) -> Iterator[tuple[str, str | None]]:
+    """(slide, error or None) of each slide as it ends on the cluster."""
+    from wsi_lpd.distributed.slides import SegmentTask, SlideItem, segment_slides
+    from wsi_lpd.models.device import n_gpus
+    from wsi_lpd.models.runs import find_run
+
+    task = SegmentTask(find_run(model).absolute(), config, device, overwrite)
+    items = [SlideItem(slide, mpps.get(slide)) for slide in slides]
+    for outcome in segment_slides(cluster, task, items, targets, n_gpus=n_gpus(device)):
+        if outcome.result is not None:
+            told(outcome.result)
+        yield outcome.item.location, outcome.error

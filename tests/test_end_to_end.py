@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 from typer.testing import CliRunner
 
 from wsi_lpd.overlay.check import check_overlay_file
@@ -75,6 +76,21 @@ def test_without_simplification__overlay_and_mask_are_the_same_map(work, tmp_pat
     np.testing.assert_array_equal(drawn, mask.label_map)
 
 
+def test_a_limit_of_vertices__is_kept_and_told(work, tmp_path):
+    def n_vertices(name):
+        return sum(len(shapely.get_coordinates(a.geometry)) for a in load_overlay(tmp_path / name).annotations)
+
+    fine = ["--simplify", 0.4, "--min-area", 0]
+    segment(work, tmp_path / "free.geojson", *fine)
+    most = n_vertices("free.geojson") * 3 // 4
+    segment(work, tmp_path / "few.geojson", *fine, "--max-vertices", most)
+    assert 0 < n_vertices("few.geojson") <= most
+    told = json.loads((tmp_path / "few.geojson").read_text())["metadata"]
+    assert told["max_vertices"] == str(most)
+    assert float(told["outline_tolerance_px"]) > 0.4
+    assert check_overlay_file(tmp_path / "few.geojson") == []
+
+
 def test_merged__there_is_one_object_per_class_of_the_same_area(work, tmp_path):
     segment(work, tmp_path / "a.geojson")
     segment(work, tmp_path / "b.geojson", "--merge")
@@ -121,6 +137,20 @@ def test_a_run_that_was_interrupted__goes_on_and_writes_the_same_bytes(work, tmp
     for ending in (".geojson", ".ome.tif"):
         assert (tmp_path / f"m{ending}").read_bytes() == (tmp_path / f"whole{ending}").read_bytes()
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_two_workers__write_the_overlays_of_one_process(work, tmp_path):
+    other = write_synthetic_slide(tmp_path / "two.svs", size_px=Size(1536, 1280), seed=9).path
+    broken = tmp_path / "broken.svs"
+    broken.write_bytes(b"no slide")
+    words = [work / "slides" / "one.svs", broken, other, "--model", work / "run", *SMOKE, "--device", "cpu"]
+    here = summary("segment", *words, "--out", tmp_path / "here", status=1)
+    there = summary("segment", *words, "--out", tmp_path / "there", "--workers", 2, status=1)
+    for name in ("one.geojson", "two.geojson"):
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+    assert [failure["slide"] for failure in there["failed"]] == [str(broken)]
+    assert there["failed"] == here["failed"]
+    assert {told["n_regions"] for told in there["slides"]} == {told["n_regions"] for told in here["slides"]}
 
 
 def test_a_broken_slide__fails_alone_and_by_name(work, tmp_path):

@@ -35,6 +35,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def n_gpus(name: str) -> int:
+    """NVIDIA GPUs of this machine that work on the device `name` may be shared out to; 0 where it is another device."""
+    return torch.cuda.device_count() if name in ("auto", "cuda") else 0
+
+
 def autocast(device: torch.device, dtype: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
     """Mixed precision of that type, or none."""
     return contextlib.nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
