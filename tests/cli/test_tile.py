@@ -257,3 +257,11 @@ def test_tile__the_real_svs(real_data, tile, tmp_path):
     means = store.read(range(len(store))).reshape(len(store), -1, 3).mean(axis=1)
     assert (means[:, 1] < means[:, 0]).all()
     assert means[:, 1].max() < 225
+
+
+def test_a_broken_slide__does_not_stand_in_the_way_of_another_of_its_name(tile, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "s.svs").write_bytes(b"no slide")
+    result = tile(tmp_path / "broken" / "s.svs", write_slide(tmp_path / "s.svs"), *SMALL, code=1)
+    assert "would take the place" not in result.output
+    assert len(PatchStore.open(tmp_path / "out" / "s.zarr")) > 0

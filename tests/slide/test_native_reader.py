@@ -170,6 +170,21 @@ def test_damage_that_openslide_cannot_read_either__is_told_in_one_line(
         slide.read(Box(0, 0, 192, 64), Size(192, 64))  # what is whole can still be read
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are counted through /proc")
+def test_a_closed_slide__leaves_no_file_open(stained: Path) -> None:
+    # One descriptor for each level that was checked stayed open: a folder of slides ran out of them.
+    def n_open() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    with open_slide(stained) as slide:
+        slide.read(Box(0, 0, 300, 200), Size(300, 200))
+    before = n_open()
+    for _ in range(3):
+        with open_slide(stained) as slide:
+            slide.read(Box(0, 0, 300, 200), Size(300, 200))
+    assert n_open() == before
+
+
 def test_a_plain_picture__has_no_native_reader(tmp_path: Path, picture: UInt8Array) -> None:
     path = tmp_path / "x.png"
     Image.fromarray(picture).save(path)

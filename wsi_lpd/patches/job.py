@@ -162,7 +162,11 @@ class TileJob:
     def run(self, location: str | Path, *, slide_mpp: float | None = None, progress: Progress = SILENT) -> TilingReport:
         """Tiles one slide, here and now; raises as `SlideTask.run`, and `StoreError` where two slides share a name."""
         self.claim(location)
-        tiled = self.task.run(location, slide_mpp=slide_mpp, progress=progress)
+        try:
+            tiled = self.task.run(location, slide_mpp=slide_mpp, progress=progress)
+        except BaseException:
+            del self._owner[self.task.store_path(location).name]  # another slide of that name may be whole
+            raise
         self.take(tiled)
         return tiled.report
 

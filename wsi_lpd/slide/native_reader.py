@@ -17,6 +17,7 @@ import math
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,27 +82,12 @@ class NativeTiffReader:
         native = self._native[level]
         if native is not None:
             try:
-                return self.read_native(native, Source(level, reduction), x, y, width, height)
+                return _assembled(self._files.get(), native, Source(level, reduction), x, y, width, height)
             except (OSError, RuntimeError, ValueError):
                 pass  # the base reads it after all, or says what is wrong
         if reduction == 1:
             return self._base.read_region(x, y, level, width, height)
         return self._reduced_by_hand(x, y, Source(level, reduction), width, height)
-
-    def read_native(self, native: NativeLevel, source: Source, x: int, y: int, width: int, height: int) -> UInt8Array:
-        """A region that lies inside a native level, in pixels of the source; damage raises what the decoder raises."""
-        file = self._files.get()
-        out = np.empty((height, width, 3), np.uint8)
-        tile_width, tile_height = (side // source.reduction for side in native.tile_px)
-        for row in range(y // tile_height, (y + height - 1) // tile_height + 1):
-            top = row * tile_height - y
-            for column in range(x // tile_width, (x + width - 1) // tile_width + 1):
-                left = column * tile_width - x
-                is_shared = min(left, top) < 0 or left + tile_width > width or top + tile_height > height
-                pixels = file.tile(native, source, row * native.columns + column, keep=is_shared)
-                into = out[max(top, 0) : top + tile_height, max(left, 0) : left + tile_width]
-                into[:] = pixels[max(-top, 0) :, max(-left, 0) :][: into.shape[0], : into.shape[1]]
-        return out
 
     def close(self) -> None:
         """See `SlideReader`."""
@@ -145,6 +131,23 @@ class _TileFile:
         with self._seeking:  # Windows
             os.lseek(self._descriptor, offset, os.SEEK_SET)
             return os.read(self._descriptor, count)
+
+
+def _assembled(
+    file: _TileFile, native: NativeLevel, source: Source, x: int, y: int, width: int, height: int
+) -> UInt8Array:
+    """A region that lies inside a native level, in pixels of the source; damage raises what the decoder raises."""
+    out = np.empty((height, width, 3), np.uint8)
+    tile_width, tile_height = (side // source.reduction for side in native.tile_px)
+    for row in range(y // tile_height, (y + height - 1) // tile_height + 1):
+        top = row * tile_height - y
+        for column in range(x // tile_width, (x + width - 1) // tile_width + 1):
+            left = column * tile_width - x
+            is_shared = min(left, top) < 0 or left + tile_width > width or top + tile_height > height
+            pixels = file.tile(native, source, row * native.columns + column, keep=is_shared)
+            into = out[max(top, 0) : top + tile_height, max(left, 0) : left + tile_width]
+            into[:] = pixels[max(-top, 0) :, max(-left, 0) :][: into.shape[0], : into.shape[1]]
+    return out
 
 
 def native_reader(base: SlideReader) -> tuple[NativeTiffReader | None, str]:
@@ -213,9 +216,9 @@ def _agrees(base: SlideReader, level: int, native: NativeLevel) -> bool:
         min(native.tile_px.width, native.size_px.width - x),
         min(native.tile_px.height, native.size_px.height - y),
     )
-    alone = NativeTiffReader(base, (None,) * len(base.levels))
     try:
-        ours = alone.read_native(native, Source(level, 1), x, y, width, height)
+        with closing(_TileFile(base.location)) as file:
+            ours = _assembled(file, native, Source(level, 1), x, y, width, height)
         theirs = base.read_region(x, y, level, width, height)
     except (OSError, RuntimeError, ValueError, SlideError):
         return False
