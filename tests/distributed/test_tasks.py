@@ -98,6 +98,12 @@ def test_a_scheduler_that_does_not_answer__is_told(monkeypatch: pytest.MonkeyPat
         pass
 
 
+def test_a_scheduler_file_that_is_not_there__is_told_at_once(tmp_path: Path) -> None:
+    choice = ClusterChoice(scheduler_file=tmp_path / "none.json")
+    with pytest.raises(ClusterError, match="no such file"), connected(choice):
+        pass
+
+
 def test_a_folder_that_a_worker_does_not_have__is_told(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="all machines share"):
         go_to(tmp_path / "only-there")

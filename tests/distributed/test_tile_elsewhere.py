@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,21 @@ def test_two_workers__write_what_one_process_writes(slides: list[Path], tmp_path
     again = run(*slides, "--out", tmp_path / "there", "--workers", 2)
     assert again.exit_code == 0
     assert again.output.count("is finished already") == 3
+
+
+def test_on_a_terminal__there_is_one_line_for_each_slide_and_nothing_of_dask(
+    slides: list[Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.svs"
+    broken.write_bytes(b"no slide at all")
+    program = "from wsi_lpd_cli.main import run; run()"
+    words = ["tile", str(slides[0]), str(broken), "--out", str(tmp_path / "out"), "--workers", "1", *SMALL]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert sum(line.startswith("error: ") for line in done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert "INFO" not in done.stderr
+    assert len(done.stderr.splitlines()) == 5  # a store, an error, its repetition under a heading, the label file
 
 
 def test_what_comes_back_of_a_slide__is_small(slides: list[Path], tmp_path: Path) -> None:

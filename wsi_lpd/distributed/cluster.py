@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,11 +46,14 @@ def connected(choice: ClusterChoice, *, n_gpus: int = 0) -> Iterator[Client]:
     Raises:
         ClusterError: If the scheduler does not answer.
     """
+    _silence_dask()
     if choice.workers is not None:
         with _local(choice.workers, choice.threads_each(), n_gpus) as cluster, Client(cluster) as client:
             yield client
         return
     where = str(choice.scheduler if choice.scheduler_file is None else choice.scheduler_file)
+    if choice.scheduler_file is not None and not choice.scheduler_file.is_file():  # Dask would wait for it for ever
+        raise ClusterError(f"{where}: no such file; a running scheduler writes it (`dask scheduler --scheduler-file`)")
     try:
         client = (
             Client(choice.scheduler, timeout=_PATIENCE)
@@ -63,6 +67,13 @@ def connected(choice: ClusterChoice, *, n_gpus: int = 0) -> Iterator[Client]:
         ) from err
     with client:
         yield client
+
+
+def _silence_dask() -> None:
+    """Dask tells every connection at the level of information; what goes wrong with a task is told by `outcomes`."""
+    for name in ("distributed", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _local(workers: int, threads: int, n_gpus: int) -> SpecCluster:
