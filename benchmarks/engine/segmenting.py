@@ -1,0 +1,112 @@
+"""Segmenting against nothing but forward passes, and against TIAToolbox with the same network."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from environments import python_of, version_of
+from markdown import table
+from models import random_run
+from place import HERE, SMALL_SIZE, TOOL, Place
+from timing import Command, Measured, in_turn, median, median_ratio, run
+
+ENCODER = "pvt_v2_b0"
+BATCH = 8
+OVERLAPS = (0.0, 0.5)
+FINE = "wsi-lpd, a label for every pixel"
+
+
+def segmenting_tables(place: Place) -> list[str]:
+    """A table for each overlap."""
+    model = random_run(place.out / "models" / ENCODER, ENCODER)
+    return [_table(place, model, overlap) for overlap in OVERLAPS]
+
+
+def _table(place: Place, model: Path, overlap: float) -> str:
+    slide = place.slide(size=SMALL_SIZE)
+    step = int(_forward(model, slide, overlap).told["step_px"])
+    contestants: dict[str, Callable[[], Measured]] = {
+        "forward passes": partial(_forward, model, slide, overlap),
+        "wsi-lpd": partial(_ours, model, slide, overlap, place.scratch / "ours", ()),
+        FINE: partial(_ours, model, slide, overlap, place.scratch / "fine", ("segment.output_stride=1",)),
+    }
+    if place.with_peers:
+        name = version_of("tiatoolbox", place.environments)
+        for told, output in (("to zarr", "zarr"), ("with QuPath JSON", "qupath")):
+            contestants[f"{name} {told}"] = partial(_peer, model, slide, step, output, place)
+    found = in_turn(contestants, place.repeats)
+    return f"#### {overlap:.0%} overlap (windows of 224 px every {step} px)\n\n{_rows(found)}"
+
+
+def _rows(found: dict[str, list[Measured]]) -> str:
+    floor, ours = found["forward passes"], found["wsi-lpd"]
+    rows: list[Sequence[object]] = [
+        (
+            name,
+            f"{median(runs, 'n'):.0f}",
+            f"{median_ratio(runs, floor, 'per_window_s'):.2f}",
+            f"{median_ratio(runs, floor, 'whole_per_window_s', 'per_window_s'):.2f}",
+            f"{median(runs, 'wall_s'):.1f}",
+            f"{median(runs, 'cpu_s'):.1f}",
+            f"{median(runs, 'peak_mb'):.0f}",
+        )
+        for name, runs in found.items()
+    ]
+    columns = (
+        "", "windows", "loop / forward passes, per window", "the same with the file written", "process s", "cpu s",
+        "peak MB",
+    )  # fmt: skip
+    told = f"Our loop takes {median_ratio(ours, floor, 'per_window_s'):.2f} times the forward passes (limit 1.10)."
+    return f"{table(columns, rows)}\n\n{told}"
+
+
+def _forward(model: Path, slide: Path, overlap: float) -> Measured:
+    found = run([TOOL.with_name("python"), HERE / "forward.py", model, slide, str(overlap), str(BATCH)])
+    return _completed(found, found.told["n"], found.told["loop_s"], found.told["loop_s"])
+
+
+def _ours(model: Path, slide: Path, overlap: float, out: Path, settings: Sequence[str]) -> Measured:
+    shutil.rmtree(out, ignore_errors=True)
+    given: Command = [word for setting in (f"segment.batch_size={BATCH}", *settings) for word in ("--set", setting)]
+    command: Command = [
+        TOOL,
+        "segment",
+        slide,
+        "--model",
+        model,
+        "--out",
+        out / "map.geojson",
+        "--json",
+        "--device",
+        "cpu",
+    ]
+    found = run([*command, "--overlap", str(overlap), *given])
+    (summary,) = found.told["slides"]
+    seconds = summary["seconds"]
+    return _completed(found, summary["n_windows"], seconds["network"], sum(seconds.values()))
+
+
+def _peer(model: Path, slide: Path, step: int, output: str, place: Place) -> Measured:
+    out = place.scratch / "tiatoolbox"
+    shutil.rmtree(out, ignore_errors=True)
+    script = HERE / "segment_tiatoolbox.py"
+    command: Command = [
+        python_of("tiatoolbox", place.environments),
+        script,
+        model,
+        slide,
+        out,
+        str(step),
+        str(BATCH),
+        output,
+    ]
+    found = run(command, environment={"PYTHONPATH": str(HERE.parent.parent)})
+    return _completed(found, found.told["n"], found.told["loop_s"], found.told["loop_s"])
+
+
+def _completed(found: Measured, n: int, loop_s: float, whole_s: float) -> Measured:
+    told = {**found.told, "n": n, "per_window_s": loop_s / n, "whole_per_window_s": whole_s / n}
+    return Measured(found.wall_s, found.cpu_s, found.peak_mb, told)

@@ -1,0 +1,56 @@
+"""Whether the size of a batch changes labels: how many pixels, and how near a tie they were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from markdown import table
+from models import random_run
+from place import Place
+
+from wsi_lpd.config import load_config
+from wsi_lpd.models.load import load_network
+from wsi_lpd.segment.plan import plan_map
+from wsi_lpd.segment.predictor import Predictor
+from wsi_lpd.segment.segmenter import segment_slide
+from wsi_lpd.slide import find_tissue, open_slide
+from wsi_lpd.types import UInt8Array
+
+ENCODERS = ("regnety_002", "pvt_v2_b0")
+BATCHES = (1, 5, 32)
+PLAIN = 8
+SIZE = "8192x6144"
+
+
+def ties_tables(place: Place) -> list[str]:
+    """One table."""
+    slide = place.slide(size=SIZE)
+    rows: list[Sequence[object]] = []
+    for encoder in ENCODERS:
+        model = random_run(place.out / "models" / encoder, encoder)
+        labels, _ = _map(model, slide, PLAIN)
+        for batch in BATCHES:
+            others, lead = _map(model, slide, batch)
+            changed = others != labels
+            tissue = int((labels > 0).sum())
+            largest = int(lead[changed].max()) if changed.any() else 0
+            rows.append((encoder, f"{PLAIN} and {batch}", tissue, int(changed.sum()), f"{largest} / 255"))
+    columns = ("encoder", "windows per batch", "pixels of tissue", "labels that differ", "largest lead of one of these")
+    return [table(columns, rows)]
+
+
+def _map(model: Path, path: Path, batch: int) -> tuple[UInt8Array, UInt8Array]:
+    """Labels of the map, and by how much the likeliest value leads the next (of 255), both (H, W)."""
+    network, card = load_network(model)
+    predictor = Predictor(network, card, torch.device("cpu"))
+    settings = load_config(None, [f"segment.batch_size={batch}"]).segment
+    with open_slide(path) as slide:
+        tissue = find_tissue(slide, settings.tissue)
+        plan = plan_map(slide, tissue, predictor, settings)
+        strips = list(segment_slide(slide, tissue, predictor, settings, plan=plan))
+    labels = np.concatenate([strip.labels for strip in strips])
+    ordered = np.sort(np.concatenate([strip.probabilities for strip in strips], axis=1), axis=0)
+    return labels, ordered[-1] - ordered[-2]

@@ -1,0 +1,122 @@
+"""One Dask worker against two, each with one thread, over four slides; and what passes through the scheduler."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from counting_proxy import CountingProxy
+from distributed import Client
+from kills import folder_digest
+from markdown import table
+from models import random_run
+from place import TOOL, Place
+from timing import Command, Measured, RunFailedError, in_turn, median, median_ratio, run
+
+N_SLIDES = 4
+SIZE = "8192x6144"
+ENCODER = "regnety_002"
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+PATIENCE_S = 60.0
+WORKER_OPTIONS = ("--memory-limit", "0", "--local-directory")
+
+
+def workers_tables(place: Place) -> list[str]:
+    """A table of both commands, and a line about a worker that was killed."""
+    slides = [place.slide(seed, SIZE) for seed in range(N_SLIDES)]
+    model = random_run(place.out / "models" / ENCODER, ENCODER)
+    commands: dict[str, Command] = {
+        "segment": ["segment", *slides, "--model", model, "--device", "cpu", "--set", "segment.batch_size=8", "--out"],
+        "tile": ["tile", *slides, "--mpp", "0.5", "--patch-size", "256", "--out"],
+    }
+    rows: list[Sequence[object]] = []
+    for name, command in commands.items():
+        found = in_turn({str(n): partial(_on, n, command, place) for n in (1, 2)}, place.repeats)
+        digests = [folder_digest(place.scratch / f"workers-{n}") for n in (1, 2)]
+        rows.append(
+            (
+                name,
+                f"{median(found['1'], 'wall_s'):.1f}",
+                f"{median(found['2'], 'wall_s'):.1f}",
+                f"{median_ratio(found['1'], found['2'], 'wall_s'):.2f}",
+                "yes" if digests[0] == digests[1] else "NO",
+                f"{median(found['2'], 'scheduler_kb'):.0f}",
+                f"{sum(slide.stat().st_size for slide in slides) / 1e6:.0f}",
+            )
+        )
+    killed = _on(2, commands["segment"], place, kill_after_s=0.4 * median(found["2"], "wall_s"))
+    shutil.rmtree(place.scratch / "workers-plain", ignore_errors=True)
+    run([TOOL, *commands["segment"], place.scratch / "workers-plain"], environment=ONE_THREAD)
+    survived = folder_digest(place.scratch / "workers-2") == folder_digest(place.scratch / "workers-plain")
+    columns = (
+        "four slides", "one worker, s", "two workers, s", "ratio (limit 1.7)", "byte-equal",
+        "through the scheduler, kB", "slides, MB (compressed)",
+    )  # fmt: skip
+    told = (
+        f"`segment` with one of two workers killed in the middle: {killed.wall_s:.1f} s, result "
+        f"{'equal to that of a run without Dask' if survived else 'DIFFERENT'}."
+    )
+    return [f"{table(columns, rows)}\n\n{told}"]
+
+
+def _on(n_workers: int, command: Sequence[str | Path], place: Place, *, kill_after_s: float | None = None) -> Measured:
+    """Runs a command on a cluster of its own, whose scheduler is reached through a proxy that counts bytes."""
+    out = place.scratch / f"workers-{n_workers}"
+    shutil.rmtree(out, ignore_errors=True)
+    with _cluster(n_workers, place.scratch) as (proxy, pids):
+        if kill_after_s is not None:
+            threading.Timer(kill_after_s, os.kill, (pids[0], signal.SIGKILL)).start()
+        found = run([TOOL, *command, out, "--scheduler", proxy.address], environment=ONE_THREAD)
+        told = {"scheduler_kb": proxy.n_bytes / 1e3}
+    return Measured(found.wall_s, found.cpu_s, found.peak_mb, told)
+
+
+@contextmanager
+def _cluster(n_workers: int, folder: Path) -> Iterator[tuple[CountingProxy, list[int]]]:
+    """A scheduler, a proxy before it, and workers with one thread each; their process numbers."""
+    described = folder / "scheduler.json"
+    described.unlink(missing_ok=True)
+    dask = TOOL.with_name("dask")
+    with ExitStack() as stack:
+        _start(stack, [dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", described])
+        proxy = stack.enter_context(CountingProxy(_address(described)))
+        for _ in range(n_workers):
+            _start(
+                stack,
+                [dask, "worker", proxy.address, "--host", "127.0.0.1", "--nthreads", "1", *WORKER_OPTIONS, folder],
+            )
+        with Client(proxy.address, timeout=PATIENCE_S) as client:
+            client.wait_for_workers(n_workers, timeout=PATIENCE_S)
+            pids = list(client.run(os.getpid).values())
+        proxy.n_bytes = 0
+        yield proxy, pids
+
+
+def _start(stack: ExitStack, command: Sequence[str | Path]) -> None:
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **ONE_THREAD},
+    )
+    stack.callback(process.wait)
+    stack.callback(process.terminate)
+
+
+def _address(described: Path) -> str:
+    """Of the scheduler that writes the file."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        with suppress(OSError, ValueError):
+            return str(json.loads(described.read_text(encoding="utf-8"))["address"])
+        time.sleep(0.1)
+    raise RunFailedError(f"{described}: no scheduler has written it")
