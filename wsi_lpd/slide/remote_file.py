@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias, cast
 
 from wsi_lpd.errors import SlideError
 
@@ -54,9 +54,9 @@ class RemoteFile:
         self._keeping = threading.Lock()
         self.n_bytes = self._size()
 
-    def for_tifffile(self) -> RemoteStream:
-        """A stream of it; all of them share the last few blocks that were read."""
-        return RemoteStream(self)
+    def for_tifffile(self) -> BinaryIO:
+        """A `RemoteStream` of it; all of them share the last few blocks that were read."""
+        return cast(BinaryIO, RemoteStream(self))
 
     def head(self, count: int) -> bytes:
         """Its first bytes, at most a block of them; fewer, where there are no more."""

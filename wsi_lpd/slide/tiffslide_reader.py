@@ -8,6 +8,7 @@ import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 import tiffslide
@@ -61,7 +62,7 @@ class TiffSlideReader:
             self.read_region(0, 0, len(self.levels) - 1, 1, 1)
         except _TIFF_ERRORS as err:
             raise SlideError(f"{location}: TiffSlide cannot read it ({_one_line(err)})") from err
-        self.vendor = _vendor(handle)
+        self.vendor: str | None = _vendor(handle)
         self.background = (255, 255, 255)
 
     def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
@@ -108,7 +109,7 @@ def rgb_of(pixels: AnyArray, *, location: str, background: tuple[int, int, int])
 
 
 def _open(location: str, files: PerProcess[ByteSource] | None) -> tiffslide.TiffSlide:
-    opened = location if files is None else files.get().for_tifffile()
+    opened: Any = location if files is None else files.get().for_tifffile()
     named = {} if files is None else {"name": PurePosixPath(location).name}
     try:
         return tiffslide.TiffSlide(opened, tifffile_options=named)
