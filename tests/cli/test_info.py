@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from far_files import in_memory
 from typer.testing import CliRunner
 
 from wsi_lpd_cli.main import app
@@ -90,6 +91,27 @@ def test_dark_slides__are_shown_and_called_so(tmp_path: Path) -> None:
     assert status == 0
     assert "not bright-field" in out
     assert "pass --slide-mpp" in out
+
+
+@pytest.mark.parametrize(
+    ("compression", "told"),
+    [
+        ("jpeg", "native (the slide is remote; JPEG tiles are read by byte ranges and decoded directly)"),
+        ("zlib", "tiffslide (the slide is remote; its full resolution is no plain grid of JPEG tiles)"),
+    ],
+)
+def test_a_slide_at_a_url__is_shown_with_how_it_is_read(tmp_path: Path, compression: str, told: str) -> None:
+    image = np.full((420, 640, 3), 243, np.uint8)
+    image[100:300, 50:450] = (210, 120, 170)
+    layout = {"tile": (64, 64), "photometric": "rgb", "description": APERIO, "metadata": None}
+    tifffile.imwrite(tmp_path / "x.svs", image, compression=compression, **layout)
+    with in_memory((tmp_path / "x.svs").read_bytes(), "a slide.svs") as file:
+        status, out, _ = run(file.url)
+        failed, _, err = run(f"{file.url}.gone")
+    assert status == 0
+    for part in ("memory://slides/a slide.svs", "640 x 420 px", told, "0.499 um/px, from tiffslide.mpp-x", "20x"):
+        assert part in out
+    assert (failed, err) == (1, "error: memory://slides/a slide.svs.gone: no such file; check the address\n")
 
 
 @pytest.mark.realdata

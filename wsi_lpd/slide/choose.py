@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from wsi_lpd.errors import SlideError
-from wsi_lpd.slide.reader import SlideReader, UnknownFormatError
+from wsi_lpd.slide.byte_source import is_remote, open_source
+from wsi_lpd.slide.reader import PerProcess, SlideReader, UnknownFormatError
 
 READERS: Final = ("auto", "native", "openslide", "tiffslide", "image")
 
 _URL: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(/?)(?=[^/])|^file:///")
 _TIFF_STARTS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _IMAGE_STARTS: Final = (b"\x89PNG", b"\xff\xd8\xff", b"BM", *_TIFF_STARTS)
+_NOT_NATIVE: Final = "{}: has no JPEG tiles that could be decoded directly; use another reader"
 _IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
@@ -24,11 +28,6 @@ def location_of(path: str | Path) -> str:
     if match is None or match.group(1) is None or match.group(2):
         return text
     return text.replace(":/", "://", 1) if not Path(text).exists() else text
-
-
-def is_remote(location: str) -> bool:
-    """Whether a location is a URL."""
-    return "://" in location
 
 
 def make_reader(location: str, name: str) -> tuple[SlideReader, str]:
@@ -42,16 +41,38 @@ def make_reader(location: str, name: str) -> tuple[SlideReader, str]:
     """
     if name not in READERS:
         raise SlideError(f"reader {name!r} is unknown; expected one of {', '.join(READERS)}")
-    if not is_remote(location):
-        _check_file(Path(location))
+    if is_remote(location):
+        return _remote(location, name)
+    _check_file(Path(location))
     if name != "auto":
         return _make(location, name), "asked for"
-    if is_remote(location):
-        return _make(location, "tiffslide"), "the slide is remote"
     try:
         return _native_or(_make(location, "openslide"), "OpenSlide knows the format")
     except UnknownFormatError as refusal:
         return _native_or(*_second_choice(location, refusal))
+
+
+def _remote(location: str, name: str) -> tuple[SlideReader, str]:
+    """The reader for a TIFF at a URL; see `make_reader`."""
+    if name in ("openslide", "image"):
+        raise SlideError(
+            f"{location}: reader {name} takes local files only, expected auto, native or tiffslide at a URL"
+        )
+    files = PerProcess(functools.partial(open_source, location))
+    if not files.get().head(4).startswith(_TIFF_STARTS):
+        raise SlideError(f"{location}: is no TIFF, expected SVS, NDPI, SCN, BIF or TIFF at a URL; download the slide")
+    from wsi_lpd.slide.native_reader import native_reader
+    from wsi_lpd.slide.tiffslide_reader import TiffSlideReader
+
+    base = TiffSlideReader(location, files)
+    if name == "tiffslide":
+        return base, "asked for"
+    native, why = native_reader(base, files)
+    if native is not None:
+        return native, "asked for" if name == "native" else f"the slide is remote; {why}"
+    if name == "native":
+        raise SlideError(_NOT_NATIVE.format(location))
+    return base, f"the slide is remote; {why}"
 
 
 def _native_or(base: SlideReader, reason: str) -> tuple[SlideReader, str]:
@@ -68,7 +89,7 @@ def _native(location: str) -> SlideReader:
     """Raises SlideError where the file holds nothing for it."""
     base, _ = make_reader(location, "auto")
     if base.name != "native":
-        raise SlideError(f"{location}: has no JPEG tiles that could be decoded directly; use another reader")
+        raise SlideError(_NOT_NATIVE.format(location))
     return base
 
 
@@ -129,5 +150,5 @@ def _check_file(path: Path) -> None:
 
 
 def _start_of(location: str) -> bytes:
-    with Path(location).open("rb") as stream:
-        return stream.read(4)
+    with closing(open_source(location)) as file:
+        return file.head(4)

@@ -14,11 +14,7 @@ from __future__ import annotations
 
 import functools
 import math
-import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
 from typing import Final
 
 import cv2
@@ -26,16 +22,15 @@ import numpy as np
 import tifffile
 
 from wsi_lpd.errors import SlideError
+from wsi_lpd.slide.byte_source import ByteSource, LocalFile, open_source
 from wsi_lpd.slide.native_level import REDUCTIONS, NativeLevel
+from wsi_lpd.slide.native_tiles import NativeTiles, Source
 from wsi_lpd.slide.reader import Level, PerProcess, SlideReader
-from wsi_lpd.slide.tile_cache import TileCache
+from wsi_lpd.slide.remote_file import RemoteError
 from wsi_lpd.types import Size, UInt8Array
 
 PLAIN_VENDORS: Final = frozenset({"aperio", "generic-tiff", "philips"})
 """Formats whose levels are plain grids of tiles. Tiles of BIF and Trestle overlap, an SCN level has several areas."""
-
-CACHE_BYTES: Final = 128 * 2**20
-"""Holds the tiles on the border of a band of reads across 100,000 px (256-px tiles: 77 MB), with room to spare."""
 
 _JPEG: Final = 7
 _RGB: Final = 2
@@ -46,21 +41,15 @@ _CHECK_TOLERANCE: Final = 3.0
 or a shifted grid differs by tens."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where the pixels of an entry of `sources` come from: a level of the file, and how much smaller it is decoded."""
-
-    level: int
-    reduction: int
-
-
 class NativeTiffReader:
     """The pixels of JPEG tiles, and all else from `base`; see the module."""
 
     name = "native"
 
-    def __init__(self, base: SlideReader, native: tuple[NativeLevel | None, ...]) -> None:
-        """`native` has an entry per level of `base`; None is left to it."""
+    def __init__(
+        self, base: SlideReader, native: tuple[NativeLevel | None, ...], files: PerProcess[ByteSource]
+    ) -> None:
+        """`native` has an entry per level of `base`; None is left to it. The bytes of the tiles come from `files`."""
         self.location = base.location
         self.vendor = base.vendor
         self.levels: tuple[Level, ...] = base.levels
@@ -74,7 +63,8 @@ class NativeTiffReader:
             *(Source(i, reduction) for i in range(len(native)) for reduction in _useful_reductions(base, native, i)),
         )
         self.sources = tuple(_level_at(base.levels[source.level], source.reduction) for source in self._from)
-        self._files = PerProcess(functools.partial(_TileFile, base.location))
+        self._files = files
+        self._tiles = PerProcess(functools.partial(_tiles_of, files))
 
     def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
         """See `SlideReader`."""
@@ -82,7 +72,7 @@ class NativeTiffReader:
         native = self._native[level]
         if native is not None:
             try:
-                return _assembled(self._files.get(), native, Source(level, reduction), x, y, width, height)
+                return self._tiles.get().region(native, Source(level, reduction), x, y, width, height)
             except (OSError, RuntimeError, ValueError):
                 pass  # the base reads it after all, or says what is wrong
         if reduction == 1:
@@ -91,9 +81,8 @@ class NativeTiffReader:
 
     def close(self) -> None:
         """See `SlideReader`."""
-        file = self._files.pop()
-        if file is not None:
-            file.close()
+        self._tiles.pop()
+        _close(self._files)
         self._base.close()
 
     def _reduced_by_hand(self, x: int, y: int, source: Source, width: int, height: int) -> UInt8Array:
@@ -105,70 +94,58 @@ class NativeTiffReader:
         return resized.astype(np.uint8, copy=False)
 
 
-class _TileFile:
-    """An open file and the tiles that were lately decoded from it."""
-
-    def __init__(self, location: str) -> None:
-        self._descriptor = os.open(location, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        self._seeking = threading.Lock()
-        self._cache: TileCache[tuple[Source, int]] = TileCache(CACHE_BYTES)
-
-    def tile(self, native: NativeLevel, source: Source, index: int, *, keep: bool) -> UInt8Array:
-        """A decoded tile, shared with others; `keep` says that a neighbouring region will ask for it too."""
-        return self._cache.get(
-            (source, index),
-            lambda: native.decoded(self._bytes(native, index), index, reduction=source.reduction),
-            keep=keep,
-        )
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-    def _bytes(self, native: NativeLevel, index: int) -> bytes:
-        count, offset = native.counts[index], native.offsets[index]
-        if hasattr(os, "pread"):
-            return os.pread(self._descriptor, count, offset)
-        with self._seeking:  # Windows
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            return os.read(self._descriptor, count)
+def _tiles_of(files: PerProcess[ByteSource]) -> NativeTiles:
+    return NativeTiles(files.get())
 
 
-def _assembled(
-    file: _TileFile, native: NativeLevel, source: Source, x: int, y: int, width: int, height: int
-) -> UInt8Array:
-    """A region that lies inside a native level, in pixels of the source; damage raises what the decoder raises."""
-    out = np.empty((height, width, 3), np.uint8)
-    tile_width, tile_height = (side // source.reduction for side in native.tile_px)
-    for row in range(y // tile_height, (y + height - 1) // tile_height + 1):
-        top = row * tile_height - y
-        for column in range(x // tile_width, (x + width - 1) // tile_width + 1):
-            left = column * tile_width - x
-            is_shared = min(left, top) < 0 or left + tile_width > width or top + tile_height > height
-            pixels = file.tile(native, source, row * native.columns + column, keep=is_shared)
-            into = out[max(top, 0) : top + tile_height, max(left, 0) : left + tile_width]
-            into[:] = pixels[max(-top, 0) :, max(-left, 0) :][: into.shape[0], : into.shape[1]]
-    return out
+def _close(files: PerProcess[ByteSource]) -> None:
+    file = files.pop()
+    if file is not None:
+        file.close()
 
 
-def native_reader(base: SlideReader) -> tuple[NativeTiffReader | None, str]:
+def native_reader(
+    base: SlideReader, files: PerProcess[ByteSource] | None = None
+) -> tuple[NativeTiffReader | None, str]:
     """The reader for the JPEG tiles of the file that `base` has open, if there are any.
+
+    Args:
+        base: The reader to stand before.
+        files: The bytes of the file, where `base` reads it through them too.
 
     Returns:
         The reader, or None; and why, in words.
+
+    Raises:
+        RemoteError: If the file is at a URL and cannot be reached or is cut short.
     """
     if base.vendor not in PLAIN_VENDORS:
         return None, f"tiles of the format {base.vendor} are no plain grid"
+    if files is not None:
+        return _native_reader(base, files)
+    files = PerProcess(functools.partial(open_source, base.location))
     try:
-        with tifffile.TiffFile(base.location) as tiff:
+        return _native_reader(base, files)
+    finally:
+        _close(files)  # opened again by the first read
+
+
+def _native_reader(base: SlideReader, files: PerProcess[ByteSource]) -> tuple[NativeTiffReader | None, str]:
+    try:
+        file = files.get()
+        with tifffile.TiffFile(file.for_tifffile()) as tiff:
             found = [_level_of(tiff, level) for level in base.levels]
     except (OSError, ValueError, LookupError, TypeError, RuntimeError, MemoryError) as err:
         return None, f"tifffile cannot read its directory ({' '.join(str(err).split())[:120]})"
-    native = tuple(level if level is not None and _agrees(base, i, level) else None for i, level in enumerate(found))
+    native = tuple(
+        level if level is not None and _agrees(base, i, level, file) else None for i, level in enumerate(found)
+    )
     if native[0] is None:
         return None, "its full resolution is no plain grid of JPEG tiles"
     n_left = native.count(None)
     rest = f", {n_left} of {len(native)} levels through {base.name}" if n_left else ""
-    return NativeTiffReader(base, native), f"JPEG tiles are decoded directly{rest}"
+    how = "decoded directly" if isinstance(file, LocalFile) else "read by byte ranges and decoded directly"
+    return NativeTiffReader(base, native, files), f"JPEG tiles are {how}{rest}"
 
 
 def _level_of(tiff: tifffile.TiffFile, level: Level) -> NativeLevel | None:
@@ -208,7 +185,7 @@ def _is_plain_jpeg(page: tifffile.TiffPage) -> bool:
     )
 
 
-def _agrees(base: SlideReader, level: int, native: NativeLevel) -> bool:
+def _agrees(base: SlideReader, level: int, native: NativeLevel, file: ByteSource) -> bool:
     """Whether the tile in the middle is what the base says: colours, tables and the place of the grid are right."""
     column, row = (native.columns - 1) // 2, (native.rows - 1) // 2
     x, y = column * native.tile_px.width, row * native.tile_px.height
@@ -217,9 +194,10 @@ def _agrees(base: SlideReader, level: int, native: NativeLevel) -> bool:
         min(native.tile_px.height, native.size_px.height - y),
     )
     try:
-        with closing(_TileFile(base.location)) as file:
-            ours = _assembled(file, native, Source(level, 1), x, y, width, height)
+        ours = NativeTiles(file).region(native, Source(level, 1), x, y, width, height)
         theirs = base.read_region(x, y, level, width, height)
+    except RemoteError:
+        raise
     except (OSError, RuntimeError, ValueError, SlideError):
         return False
     return float(np.abs(ours.astype(np.int16) - theirs).mean()) <= _CHECK_TOLERANCE

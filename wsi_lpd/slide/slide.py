@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType, TracebackType
-from typing import Any, BinaryIO, cast
+from typing import cast
 
 from wsi_lpd.errors import SlideError
-from wsi_lpd.slide.choose import is_remote, location_of, make_reader
+from wsi_lpd.slide.byte_source import is_remote, open_source
+from wsi_lpd.slide.choose import location_of, make_reader
 from wsi_lpd.slide.privacy import safe_associated, safe_properties
 from wsi_lpd.slide.reader import Level, SlideReader
 from wsi_lpd.slide.resample import read_area
@@ -23,9 +25,9 @@ def open_slide(path: str | Path, *, mpp: float | None = None, reader: str = "aut
     """Opens a whole-slide image, or a plain image.
 
     Args:
-        path: A file, or a URL that TiffSlide can read (`https://`, `s3://`).
+        path: A file, or the URL of a TIFF slide (`https://`, `s3://`).
         mpp: Micrometres per pixel of level 0, where the file's own word is missing or wrong.
-        reader: `openslide`, `tiffslide` or `image` instead of the first that can (`auto`).
+        reader: `native`, `openslide`, `tiffslide` or `image` instead of the first that can (`auto`).
 
     Raises:
         SlideError: If the file cannot be opened; the message says why, and what may help.
@@ -46,7 +48,7 @@ class Slide:
         location: The file or URL as text.
         name: File name without its extension: `CMU-1.svs` is `CMU-1`, `core.ome.tiff` is `core`.
         size_px: Width and height of level 0.
-        reader: Name of the reader: `openslide`, `tiffslide` or `image`.
+        reader: Name of the reader: `native`, `openslide`, `tiffslide` or `image`.
         reader_reason: Why it is that one.
         vendor: The scanner family as the reader names it.
         levels: The pyramid, finest first.
@@ -98,16 +100,16 @@ class Slide:
 
         Of a format of several files (MIRAX, DICOM series) it is taken of the file that was named.
         """
-        digest = hashlib.sha256()
         try:
-            with _binary(self.location) as stream:
-                n_bytes = stream.seek(0, 2)
-                digest.update(str(n_bytes).encode())
-                for start in (0, max(0, n_bytes - _HASHED_BYTES)):
-                    stream.seek(start)
-                    digest.update(stream.read(_HASHED_BYTES))
+            with closing(open_source(self.location)) as file:
+                n_bytes = file.n_bytes
+                count = min(_HASHED_BYTES, n_bytes)
+                parts = file.read_all([(0, count), (n_bytes - count, count)])
         except OSError as err:
             raise SlideError(f"{self.location}: cannot be read ({err.strerror or err})") from err
+        digest = hashlib.sha256(str(n_bytes).encode())
+        for part in parts:
+            digest.update(part)
         return f"sha256:{digest.hexdigest()}"
 
     def read(self, box: Box, size_px: Size) -> UInt8Array:
@@ -167,12 +169,3 @@ def _bounds(properties: Mapping[str, str]) -> Box | None:
         if all(text is not None and text.lstrip("-").isdigit() for text in texts):
             return Box(*(int(cast(str, text)) for text in texts))
     return None
-
-
-def _binary(location: str) -> BinaryIO:
-    if not is_remote(location):
-        return Path(location).open("rb")
-    import fsspec  # comes with tiffslide
-
-    opened: Any = fsspec.open(location, "rb").open()
-    return cast(BinaryIO, opened)

@@ -7,11 +7,14 @@ import logging
 import struct
 import warnings
 from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 import tiffslide
 
 from wsi_lpd.errors import SlideError
+from wsi_lpd.slide.byte_source import ByteSource
 from wsi_lpd.slide.reader import PerProcess, levels_of
 from wsi_lpd.types import AnyArray, UInt8Array
 
@@ -21,7 +24,7 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 logging.getLogger("asyncio").addFilter(lambda record: not record.getMessage().startswith("Task was destroyed"))
 
 _TIFF_ERRORS = (
-    OSError,  # includes fsspec's and aiohttp's
+    OSError,
     ValueError,  # TiffFileError, zarr's errors
     LookupError,
     TypeError,
@@ -29,11 +32,14 @@ _TIFF_ERRORS = (
     ArithmeticError,
     AttributeError,
     AssertionError,
-    ImportError,  # a missing optional codec or protocol (s3fs)
+    ImportError,  # a missing optional codec
     MemoryError,  # a damaged header that asks for terabytes
     struct.error,
 )
 """What tifffile, zarr and imagecodecs raise on damaged files, found by cutting and flipping bytes of real ones."""
+
+_VENDORS = {"svs": "aperio", "scn": "leica", "bif": "ventana", "ndpi": "hamamatsu", "philips": "philips"}
+"""OpenSlide's names of the formats that tifffile knows."""
 
 
 class TiffSlideReader:
@@ -41,9 +47,11 @@ class TiffSlideReader:
 
     name = "tiffslide"
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, files: PerProcess[ByteSource] | None = None) -> None:
+        """Reads the file through `files`, or else where it lies."""
         self.location = location
-        self._handles = PerProcess(functools.partial(_open, location))
+        self._files = files
+        self._handles = PerProcess(functools.partial(_open, location, files))
         handle = self._handles.get()
         try:
             self.properties: Mapping[str, str] = _texts(handle)
@@ -54,7 +62,7 @@ class TiffSlideReader:
             self.read_region(0, 0, len(self.levels) - 1, 1, 1)
         except _TIFF_ERRORS as err:
             raise SlideError(f"{location}: TiffSlide cannot read it ({_one_line(err)})") from err
-        self.vendor = self.properties.get("tiffslide.vendor")
+        self.vendor: str | None = _vendor(handle)
         self.background = (255, 255, 255)
 
     def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
@@ -75,6 +83,9 @@ class TiffSlideReader:
         handle = self._handles.pop()
         if handle is not None:
             handle.close()
+        file = None if self._files is None else self._files.pop()
+        if file is not None:
+            file.close()
 
 
 def rgb_of(pixels: AnyArray, *, location: str, background: tuple[int, int, int]) -> UInt8Array:
@@ -97,11 +108,19 @@ def rgb_of(pixels: AnyArray, *, location: str, background: tuple[int, int, int])
     return np.rint(colour * share + np.array(background, np.float32) * (1 - share)).astype(np.uint8)
 
 
-def _open(location: str) -> tiffslide.TiffSlide:
+def _open(location: str, files: PerProcess[ByteSource] | None) -> tiffslide.TiffSlide:
+    opened: Any = location if files is None else files.get().for_tifffile()
+    named = {} if files is None else {"name": PurePosixPath(location).name}
     try:
-        return tiffslide.TiffSlide(location)
+        return tiffslide.TiffSlide(opened, tifffile_options=named)
     except _TIFF_ERRORS as err:
         raise SlideError(f"{location}: TiffSlide cannot open it ({_one_line(err)})") from err
+
+
+def _vendor(handle: tiffslide.TiffSlide) -> str:
+    """The format. TiffSlide itself states nothing for BIF and plain TIFFs, and for Philips who made the scanner."""
+    tiff = handle.ts_tifffile
+    return next((vendor for name, vendor in _VENDORS.items() if getattr(tiff, f"is_{name}")), "generic-tiff")
 
 
 def _texts(handle: tiffslide.TiffSlide) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
@@ -38,22 +38,56 @@ class TileCache(Generic[Key]):
             keep: Whether it is likely to be wanted again.
         """
         with self._lock:
-            tile = self._kept.pop(key, None) or self._passing.pop(key, None)
-            is_new = tile is None
-            tile = Future() if tile is None else tile
-            (self._kept if keep else self._passing)[key] = tile
+            tile, is_new = self._entered(key, keep=keep)
         if is_new:
             self._fill(key, tile, decode)
         return tile.result()
+
+    def get_together(
+        self, wanted: Sequence[tuple[Key, bool]], fetch: Callable[[list[Key]], Sequence[Callable[[], UInt8Array]]]
+    ) -> list[UInt8Array]:
+        """Several tiles, where what they are decoded from is best fetched in one go; see `get`.
+
+        A thread waits for tiles that were asked for before its own, and for no others: none waits for ever.
+
+        Args:
+            wanted: Keys, each with its `keep`.
+            fetch: Makes of the keys that are not here, in the same order, what decodes each.
+        """
+        with self._lock:
+            entered = [(key, *self._entered(key, keep=keep)) for key, keep in wanted]
+        new = [(key, tile) for key, tile, is_new in entered if is_new]
+        if new:
+            try:
+                decoders = fetch([key for key, _ in new])
+            except BaseException as err:
+                self._fail(new, err)
+            else:
+                for (key, tile), decode in zip(new, decoders, strict=True):
+                    self._fill(key, tile, decode)
+        return [tile.result() for _, tile, _ in entered]
+
+    def _entered(self, key: Key, *, keep: bool) -> tuple[Future[UInt8Array], bool]:
+        """The entry of a key, now the latest one, and whether it was made for this call; under the lock."""
+        tile = self._kept.pop(key, None) or self._passing.pop(key, None)
+        is_new = tile is None
+        tile = Future() if tile is None else tile
+        (self._kept if keep else self._passing)[key] = tile
+        return tile, is_new
+
+    def _fail(self, tiles: Sequence[tuple[Key, Future[UInt8Array]]], err: BaseException) -> None:
+        with self._lock:
+            for key, _ in tiles:
+                self._kept.pop(key, None)
+                self._passing.pop(key, None)
+        for _, tile in tiles:
+            tile.set_exception(err)
 
     def _fill(self, key: Key, tile: Future[UInt8Array], decode: Callable[[], UInt8Array]) -> None:
         try:
             pixels = decode()
         except BaseException as err:
-            with self._lock:
-                self._kept.pop(key, None)
-                self._passing.pop(key, None)
-            tile.set_exception(err)
+            self._fail([(key, tile)], err)
             return
         tile.set_result(pixels)
         with self._lock:
