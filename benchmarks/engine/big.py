@@ -19,7 +19,7 @@ IMPORTS = {"tile": "wsi_lpd.patches.job, cli.tile", "segment": "wsi_lpd.segment.
 def big_tables(place: Place) -> list[str]:
     """One table; every cell is one run."""
     source = place.slide(size="8192x8192")
-    model = random_run(place.out / "models" / TINY, TINY)
+    model = random_run(place.out / "models" / TINY, TINY, source)
     bare = {command: _imports(names) for command, names in IMPORTS.items()}
     rows: list[Sequence[object]] = []
     above: dict[tuple[str, int], float] = {}

@@ -24,7 +24,7 @@ TINY = "regnety_002"
 def kills_tables(place: Place) -> list[str]:
     """One table."""
     slide = place.slide(size=SIZE)
-    model = random_run(place.out / "models" / TINY, TINY)
+    model = random_run(place.out / "models" / TINY, TINY, slide)
     segment: Command = [
         TOOL,
         "segment",

@@ -33,7 +33,7 @@ N_EMPTY_TASKS = 200
 def scaling_tables(place: Place) -> list[str]:
     """One table."""
     slide = place.slide(size=SMALL_SIZE)
-    start_s, slide_s = _measured(slide, random_run(place.out / "models" / ENCODER, ENCODER), place.scratch)
+    start_s, slide_s = _measured(slide, random_run(place.out / "models" / ENCODER, ENCODER, slide), place.scratch)
     task_s = _task_seconds()
     rng = random.Random(0)
     costs = [slide_s * rng.lognormvariate(-(SIZE_SPREAD**2) / 2, SIZE_SPREAD) for _ in range(N_SLIDES)]

@@ -21,7 +21,7 @@ FINE = "wsi-lpd, a label for every pixel"
 
 def segmenting_tables(place: Place) -> list[str]:
     """A table for each overlap."""
-    model = random_run(place.out / "models" / ENCODER, ENCODER)
+    model = random_run(place.out / "models" / ENCODER, ENCODER, place.slide(size=SMALL_SIZE))
     return [_table(place, model, overlap) for overlap in OVERLAPS]
 
 

@@ -30,7 +30,7 @@ def ties_tables(place: Place) -> list[str]:
     slide = place.slide(size=SIZE)
     rows: list[Sequence[object]] = []
     for encoder in ENCODERS:
-        model = random_run(place.out / "models" / encoder, encoder)
+        model = random_run(place.out / "models" / encoder, encoder, slide)
         labels, _ = _map(model, slide, PLAIN)
         for batch in BATCHES:
             others, lead = _map(model, slide, batch)

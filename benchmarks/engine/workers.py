@@ -33,7 +33,7 @@ WORKER_OPTIONS = ("--memory-limit", "0", "--local-directory")
 def workers_tables(place: Place) -> list[str]:
     """A table of both commands, and a line about a worker that was killed."""
     slides = [place.slide(seed, SIZE) for seed in range(N_SLIDES)]
-    model = random_run(place.out / "models" / ENCODER, ENCODER)
+    model = random_run(place.out / "models" / ENCODER, ENCODER, slides[0])
     commands: dict[str, Command] = {
         "segment": ["segment", *slides, "--model", model, "--device", "cpu", "--set", "segment.batch_size=8", "--out"],
         "tile": ["tile", *slides, "--mpp", "0.5", "--patch-size", "256", "--out"],
