@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from wsi_lpd.overlay.components import Components, label_components
-from wsi_lpd.overlay.strips import Strip, StripQueue
+from wsi_lpd.overlay.label_strips import LabelStrips
 from wsi_lpd.types import IGNORE, AnyArray, BoolArray, Int64Array, UInt8Array
 
 _SCATTER: Final = 2_654_435_761  # odd, near 2^32 / golden ratio: multiplying by it scatters neighbouring numbers
@@ -34,20 +34,19 @@ def merge_small(label_map: UInt8Array, min_area_px: float) -> UInt8Array:
     return Sieve(min_area_px).finish(label_map)
 
 
-def sieved(strips: Iterable[Strip], min_area_px: float, *, max_rows: int = MAX_HELD_ROWS) -> Iterator[Strip]:
-    """`merge_small` over the strips of a map, whatever their height; probabilities and prototypes stay as they are.
+def sieved(strips: LabelStrips, min_area_px: float, *, max_rows: int = MAX_HELD_ROWS) -> Iterator[UInt8Array]:
+    """`merge_small` over the strips of a map, whatever their height; strips of other heights come out.
 
     See `Sieve` for what is held and what is guaranteed.
     """
-    sieve, queue = Sieve(min_area_px, max_rows=max_rows), StripQueue()
+    sieve = Sieve(min_area_px, max_rows=max_rows)
     for strip in strips:
-        queue.push(strip)
-        done = sieve.add(strip.labels)
+        done = sieve.add(strip)
         if len(done):
-            yield queue.pop(len(done))._replace(labels=done)
-    if queue.height:
-        rest = sieve.finish()
-        yield queue.pop(len(rest))._replace(labels=rest)
+            yield done
+    rest = sieve.finish()
+    if len(rest):
+        yield rest
 
 
 class Sieve:

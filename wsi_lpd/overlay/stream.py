@@ -67,8 +67,7 @@ def write_streamed_overlay(
 
     Args:
         path: `.geojson` or `.geojson.gz`; replaced only when all of it is good.
-        strips: The map; called once, and up to six times more if vertices are limited. `sieve.sieved` takes small
-            regions out of it.
+        strips: The map; called once, and up to six times more if vertices are limited.
         classes: `classes[i]` has the label i + 1.
         frame: Where the label map lies on the slide.
         tolerance_px: As in `simplify_regions`, but in label-map pixels.

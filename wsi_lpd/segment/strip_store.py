@@ -2,7 +2,8 @@
 
 A working folder holds `strips.json`, which says what the strips belong to, and one file per strip, `000000.strip` and
 so on: a header (`_HEADER`: magic, then bytes and CRC-32 of each frame) and three zstd frames of uint8 values. These are
-labels (rows, W), probabilities (C + 1, rows, W) and prototypes (rows, W).
+labels (rows, W), probabilities (C + 1, rows, W) and prototypes (rows, W). `SIEVED` lies beside them while files are
+written (`sieved.py`).
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from wsi_lpd.types import UInt8Array
 FORMAT: Final = "wsi-lpd strips"
 FORMAT_VERSION: Final = 1
 
+SIEVED: Final = "sieved.labels"
+
 _IDENTITY: Final = "strips.json"
-_OURS: Final = re.compile(r"(\.[0-9a-f]{8}\.)?(\d{6}\.strip|strips\.json)")
+_OURS: Final = re.compile(r"(\.[0-9a-f]{8}\.)?(\d{6}\.strip|strips\.json|sieved\.labels)")
 _MAGIC: Final = b"wlps"
 _HEADER: Final = struct.Struct("<4s6I")
 _ZSTD_LEVEL: Final = 1
