@@ -4,18 +4,22 @@ import math
 
 import numpy as np
 import pytest
-import shapely
-from hypothesis import given
-from label_maps import drawn, label_maps
+from label_maps import drawn
 
-from wsi_lpd.overlay.measure import measure_regions, merge_by_class, tally_pixels
+from wsi_lpd.overlay.measure import measurements, tally_pixels
 from wsi_lpd.overlay.trace import trace_regions
 
 MAP = drawn(["1.22", "1.22", "..x1"])
 
 
-def test_measure_regions__area_in_um2():
-    rows = measure_regions(trace_regions(MAP), pixel_area_um2=0.25)
+def measured(label_map, *, pixel_area_um2=None, class_names=(), **pixels):
+    regions = trace_regions(label_map)
+    tally = tally_pixels(regions.components, len(regions), **pixels)
+    return measurements(tally, regions.labels, pixel_area_um2=pixel_area_um2, class_names=class_names)
+
+
+def test_measurements__area_in_um2():
+    rows = measured(MAP, pixel_area_um2=0.25)
     assert rows == [
         {"Predicted area um2": 0.5},
         {"Predicted area um2": 1.0},
@@ -23,14 +27,12 @@ def test_measure_regions__area_in_um2():
     ]
 
 
-def test_measure_regions__mean_probability_of_its_own_class_and_of_each():
+def test_measurements__mean_probability_of_its_own_class_and_of_each():
     probabilities = np.zeros((3, 3, 4), dtype=np.uint8)
     probabilities[1, 0, 0], probabilities[1, 1, 0] = 255, 51
     probabilities[2, 0, 2:] = 102
     probabilities[0, 2, 3] = 255
-    rows = measure_regions(
-        trace_regions(MAP), pixel_area_um2=None, probabilities=probabilities, class_names=("Tumor", "Stroma")
-    )
+    rows = measured(MAP, probabilities=probabilities, class_names=("Tumor", "Stroma"))
     assert rows == [
         {"Mean probability": 0.6, "Mean probability Tumor": 0.6, "Mean probability Stroma": 0.0},
         {"Mean probability": 0.2, "Mean probability Tumor": 0.0, "Mean probability Stroma": 0.2},
@@ -38,9 +40,9 @@ def test_measure_regions__mean_probability_of_its_own_class_and_of_each():
     ]
 
 
-def test_measure_regions__dominant_prototype_counts_from_one():
+def test_measurements__dominant_prototype_counts_from_one():
     prototypes = np.array([[4, 9, 0, 2], [4, 9, 2, 2], [9, 9, 9, 1]], dtype=np.uint8)
-    rows = measure_regions(trace_regions(MAP), pixel_area_um2=None, prototypes=prototypes)
+    rows = measured(MAP, prototypes=prototypes)
     assert rows == [
         {"Dominant prototype": 5.0, "Dominant prototype share": 1.0},
         {"Dominant prototype": 3.0, "Dominant prototype share": 0.75},
@@ -48,37 +50,19 @@ def test_measure_regions__dominant_prototype_counts_from_one():
     ]
 
 
-def test_measure_regions__nothing_to_measure():
-    assert measure_regions(trace_regions(drawn(["..x"])), pixel_area_um2=1.0) == []
-    assert measure_regions(trace_regions(MAP), pixel_area_um2=None) == [{}, {}, {}]
+def test_measurements__nothing_to_measure():
+    assert measured(drawn(["..x"]), pixel_area_um2=1.0) == []
+    assert measured(MAP) == [{}, {}, {}]
 
 
-def test_measure_regions__names_must_fit_the_probabilities():
+def test_measurements__names_must_fit_the_probabilities():
     with pytest.raises(ValueError, match="zip"):
-        measure_regions(
-            trace_regions(MAP), pixel_area_um2=1.0, probabilities=np.zeros((3, 3, 4), np.uint8), class_names=("Tumor",)
-        )
+        measured(MAP, pixel_area_um2=1.0, probabilities=np.zeros((3, 3, 4), np.uint8), class_names=("Tumor",))
 
 
-@given(label_maps)
-def test_merge_by_class__one_valid_geometry_per_class(label_map):
-    regions = trace_regions(label_map)
-    merged = merge_by_class(regions)
-    assert merged.labels.tolist() == sorted(set(regions.labels.tolist()))
-    assert shapely.is_valid(merged.polygons).all()
-    assert shapely.area(merged.polygons).tolist() == merged.areas_px.tolist()
-    for number, label in enumerate(merged.labels, start=1):
-        np.testing.assert_array_equal(merged.components == number, label_map == label)
-
-
-def test_merge_by_class__is_measured_as_a_whole():
-    rows = measure_regions(merge_by_class(trace_regions(MAP)), pixel_area_um2=2.0)
-    assert rows == [{"Predicted area um2": 6.0}, {"Predicted area um2": 8.0}]
-
-
-def test_measure_regions__pixels_without_a_prototype_do_not_count():
+def test_measurements__pixels_without_a_prototype_do_not_count():
     prototypes = np.array([[255, 9, 255, 255], [4, 9, 255, 2], [9, 9, 9, 255]], dtype=np.uint8)
-    rows = measure_regions(trace_regions(MAP), pixel_area_um2=None, prototypes=prototypes)
+    rows = measured(MAP, prototypes=prototypes)
     assert rows[0] == {"Dominant prototype": 5.0, "Dominant prototype share": 0.5}
     assert rows[1] == {"Dominant prototype": 3.0, "Dominant prototype share": 0.25}
     assert math.isnan(rows[2]["Dominant prototype"])

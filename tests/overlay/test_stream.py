@@ -7,10 +7,10 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from label_maps import FIXED, label_maps, noise, strip_heights, strips_of, without_ignored
+from qupath_rules import check_overlay_file
 
 from wsi_lpd.classes import QUPATH_CLASSES, TissueClass
 from wsi_lpd.errors import OverlayError
-from wsi_lpd.overlay.check import check_overlay_file
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.rasterize import rasterize
 from wsi_lpd.overlay.read import load_overlay
@@ -56,6 +56,16 @@ def test_write_streamed_overlay__any_map_comes_back(tmp_path_factory, label_map,
     path = tmp_path_factory.mktemp("overlay") / "o.geojson"
     write(path, label_map, heights, strip_rows=3)
     assert_comes_back(path, label_map)
+
+
+@settings(max_examples=40)
+@given(label_maps, strip_heights)
+def test_write_streamed_overlay__merged_there_is_one_geometry_per_class(tmp_path_factory, label_map, heights):
+    path = tmp_path_factory.mktemp("overlay") / "o.geojson"
+    write(path, label_map, heights, strip_rows=3, merge=True)
+    assert_comes_back(path, label_map)
+    names = [feature["properties"]["name"] for feature in json.loads(path.read_text())["features"]]
+    assert names == [NAMES[label - 1] for label in np.unique(label_map).tolist() if 0 < label < 255]
 
 
 @pytest.mark.parametrize("merge", [False, True])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from wsi_lpd.errors import OverlayError
-from wsi_lpd.overlay.sieve import merge_small
+from wsi_lpd.overlay.sieve import sieved
 from wsi_lpd.segment import sieved as module
 from wsi_lpd.segment.sieved import SievedMap
 from wsi_lpd.segment.strip_store import StripStore
@@ -22,6 +22,7 @@ def specks(shape):
 
 
 LABELS = specks((GRID.height, GRID.width))
+EXPECTED = np.concatenate(list(sieved([LABELS], MIN_AREA_PX)))
 
 
 @pytest.fixture
@@ -38,13 +39,12 @@ def store(tmp_path):
 
 
 def test_the_map__is_that_of_the_whole_map_and_keeps_what_belongs_to_its_pixels(store):
-    expected = merge_small(LABELS, MIN_AREA_PX)
-    assert 0 < (expected != LABELS).sum() < LABELS.size / 4
+    assert 0 < (EXPECTED != LABELS).sum() < LABELS.size / 4
     kept = SievedMap(store, MIN_AREA_PX)
     for _ in range(2):
-        np.testing.assert_array_equal(np.concatenate(list(kept)), expected)
+        np.testing.assert_array_equal(np.concatenate(list(kept)), EXPECTED)
         for index, strip in enumerate(kept.strips()):
-            np.testing.assert_array_equal(strip.labels, expected[slice(*GRID.rows_of(index))])
+            np.testing.assert_array_equal(strip.labels, EXPECTED[slice(*GRID.rows_of(index))])
             np.testing.assert_array_equal(strip.probabilities, store[index].probabilities)
             np.testing.assert_array_equal(strip.prototypes, store[index].prototypes)
         assert index == len(GRID) - 1
@@ -62,7 +62,7 @@ def test_what_a_killed_run_has_left__is_made_anew_and_goes_with_the_folder(store
     again = StripStore(store.folder, GRID, {})
     assert len(again) == len(GRID)
     kept = SievedMap(again, MIN_AREA_PX)
-    np.testing.assert_array_equal(np.concatenate(list(kept)), merge_small(LABELS, MIN_AREA_PX))
+    np.testing.assert_array_equal(np.concatenate(list(kept)), EXPECTED)
     assert len(list(store.folder.iterdir())) == len(GRID) + 2
     again.remove()
     assert not store.folder.exists()

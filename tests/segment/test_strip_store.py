@@ -34,7 +34,6 @@ def same(one, other):
 
 def test_strips__come_back_as_often_as_they_are_asked_for(folder):
     store = filled(folder)
-    assert store.is_complete
     assert [part.shape for part in store[2]] == [(3, 7), (3, 3, 7), (3, 7)]
     for _ in range(2):
         assert all(same(store[i], strip(i)) for i in range(3))
@@ -50,7 +49,6 @@ def test_a_store_of_the_same_map__goes_on(folder, caplog):
     (folder / ".0123abcd.000002.strip").write_bytes(b"half")
     store = StripStore(folder, GRID, dict(reversed(IDENTITY.items())))
     assert len(store) == 2
-    assert not store.is_complete
     assert same(store[1], strip(1))
     assert not list(folder.glob(".*"))
     assert not caplog.records

@@ -72,11 +72,6 @@ class RegionJoiner:
         self._row = 0
         self._open: _Open | None = None
 
-    @property
-    def n_held(self) -> int:
-        """How many regions wait for the strip below."""
-        return 0 if self._open is None else len(self._open.labels)
-
     def add(self, regions: Regions, tally: Tally) -> FinishedRegions:
         """Takes the regions of the strip below, exact or simplified; both seams of it must be as they were traced."""
         first, last = (regions.components[row].astype(np.int64) for row in (0, -1))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
-from wsi_lpd.overlay.trace import Regions
 from wsi_lpd.types import AnyArray, Int64Array, UInt8Array
 
 _NO_PROTOTYPE: Final = 255
@@ -126,32 +124,3 @@ def measurements(
         columns["Dominant prototype share"] = np.round(most / tally.areas_px, 4)
     rows: Any = zip(*(column.tolist() for column in columns.values()), strict=True)
     return [dict(zip(columns, row, strict=True)) for row in rows] if columns else [{} for _ in range(len(tally))]
-
-
-def measure_regions(
-    regions: Regions,
-    *,
-    pixel_area_um2: float | None,
-    probabilities: UInt8Array | None = None,
-    prototypes: UInt8Array | None = None,
-    class_names: Sequence[str] = (),
-) -> list[dict[str, float]]:
-    """Measures every region on the label map it was traced from; see `tally_pixels` and `measurements`.
-
-    Simplified or moved regions give the same numbers, as the pixels are what counts.
-    """
-    if len(regions) == 0:
-        return []
-    tally = tally_pixels(regions.components, len(regions), probabilities=probabilities, prototypes=prototypes)
-    return measurements(tally, regions.labels, pixel_area_um2=pixel_area_um2, class_names=class_names)
-
-
-def merge_by_class(regions: Regions) -> Regions:
-    """One region per class: a MultiPolygon of all its components, in the order of the labels."""
-    labels, group = np.unique(regions.labels, return_inverse=True)
-    polygons = np.empty(len(labels), dtype=object)
-    for index in range(len(labels)):
-        polygons[index] = shapely.multipolygons(regions.polygons[group == index])
-    number = np.concatenate([[0], group + 1]).astype(np.int32)
-    areas_px = np.bincount(group, weights=regions.areas_px, minlength=len(labels)).astype(np.int64)
-    return replace(regions, polygons=polygons, labels=labels, components=number[regions.components], areas_px=areas_px)

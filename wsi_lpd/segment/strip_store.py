@@ -89,11 +89,6 @@ class StripStore(Sequence[Strip]):
         """The labels alone, (rows, W) each, read anew whenever they are asked for."""
         return _LabelStrips(self)
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the whole map is there."""
-        return len(self) == len(self.grid)
-
     def append(self, strip: Strip) -> None:
         """Writes the next strip, whole or not at all.
 
