@@ -66,7 +66,7 @@ def test_trace_strips__background_is_covered_like_any_class(label_map, heights):
 
 @given(label_maps, strip_heights)
 def test_trace_strips__pieces_are_measured_as_the_whole(label_map, heights):
-    (strip,) = strips_of(label_map, [len(label_map)], n_classes=3, n_prototypes=4)
+    (strip,) = strips_of(label_map, [len(label_map)])
     names = ("a", "b", "c")
     regions = trace_regions(label_map)
     whole = tally_pixels(
@@ -74,7 +74,7 @@ def test_trace_strips__pieces_are_measured_as_the_whole(label_map, heights):
     )
     expected = measurements(whole, regions.labels, pixel_area_um2=0.25, class_names=names)
     found = {}
-    for batch in trace_strips(strips_of(label_map, heights, n_classes=3, n_prototypes=4)):
+    for batch in trace_strips(strips_of(label_map, heights)):
         rows = measurements(batch.tally, batch.labels, pixel_area_um2=0.25, class_names=names)
         found |= dict(zip(map(shapely.to_wkt, shapely.normalize(batch.polygons)), rows, strict=True))
     assert found == dict(zip(map(shapely.to_wkt, shapely.normalize(regions.polygons)), expected, strict=True))

@@ -22,9 +22,11 @@ MAP = noise(200, 131, sigma=4, seed=8, speckles=0.005)
 
 
 def write(path, label_map, heights, **options):
-    strips = strips_of(label_map, heights, n_classes=len(NAMES), n_prototypes=3)
+    strips = strips_of(label_map, heights, n_classes=len(NAMES))
     return write_streamed_overlay(
-        path, lambda: strips, QUPATH_CLASSES, **{"frame": FRAME, "pixel_area_um2": 0.25, "slide": "S", **options}
+        path,
+        lambda: strips,
+        **{"classes": QUPATH_CLASSES, "frame": FRAME, "pixel_area_um2": 0.25, "slide": "S", **options},
     )
 
 
@@ -129,14 +131,14 @@ def test_write_streamed_overlay__an_error_leaves_the_old_file(tmp_path):
     before = path.read_bytes()
 
     def fails():
-        yield from strips_of(MAP, [50])[:2]
+        yield from strips_of(MAP, [50], n_classes=len(NAMES))[:2]
         raise OverlayError("no more")
 
     with pytest.raises(OverlayError, match="no more"):
-        write_streamed_overlay(path, fails, QUPATH_CLASSES, frame=FRAME, strip_rows=20)
-    colon = [TissueClass("A: B", (0, 0, 0))] * 9
+        write_streamed_overlay(path, fails, QUPATH_CLASSES, frame=FRAME, pixel_area_um2=1.0, strip_rows=20)
+    colon = [TissueClass("A: B", (0, 0, 0))] * len(NAMES)
     with pytest.raises(OverlayError, match="colon"):
-        write_streamed_overlay(path, lambda: strips_of(MAP, [50]), colon, frame=FRAME, strip_rows=20)
+        write(path, MAP, [50], classes=colon, strip_rows=20)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["o.geojson"]
 

@@ -5,10 +5,11 @@ import pytest
 
 from wsi_lpd.errors import OverlayError
 from wsi_lpd.overlay.sieve import sieved
+from wsi_lpd.overlay.strips import Strip
 from wsi_lpd.segment import sieved as module
 from wsi_lpd.segment.sieved import SievedMap
 from wsi_lpd.segment.strip_store import StripStore
-from wsi_lpd.segment.strips import Strip, StripGrid
+from wsi_lpd.segment.strips import StripGrid
 
 GRID = StripGrid(height=107, width=61, n_classes=2, strip_rows=16)
 MIN_AREA_PX = 30

@@ -86,10 +86,10 @@ class RegionJoiner:
         pieces = _Open(regions.labels[touches], tally.of(touches), *below, row=number[last])
         return at_once.followed_by(self._joined(pieces, number[first], bottom))
 
-    def finish(self) -> FinishedRegions:
-        """Closes the lower edge of the map."""
+    def finish(self) -> FinishedRegions | None:
+        """Closes the lower edge of the map; None if no strip came."""
         if self._open is None:
-            return FinishedRegions(np.empty(0, dtype=object), np.empty(0, dtype=np.uint8), Tally(np.empty(0, np.int64)))
+            return None
         nothing = np.zeros(len(self._open.row), dtype=np.int64)
         none = _Open(self._open.labels[:0], self._open.tally.of(slice(0)), [], [], nothing)
         return self._joined(none, nothing, self._row)

@@ -56,7 +56,7 @@ def write_streamed_overlay(
     tolerance_px: float = 0.0,
     max_vertices: int | None = None,
     merge: bool = False,
-    pixel_area_um2: float | None = None,
+    pixel_area_um2: float,
     slide: str = "",
     metadata: Mapping[str, str] | None = None,
     strip_rows: int = STRIP_ROWS,
@@ -74,7 +74,7 @@ def write_streamed_overlay(
         max_vertices: The tolerance is raised until the overlay has no more positions (`outline_within`); what came of
             it goes to the log, the result and the metadata.
         merge: One MultiPolygon per class; all polygons are held until the end.
-        pixel_area_um2: Area of a label-map pixel, for the measurement; None leaves it out.
+        pixel_area_um2: Area of a label-map pixel.
         slide: As in `write_overlay`.
         metadata: Provenance, as in `write_overlay`.
         strip_rows: Height of the strips that are simplified by themselves.
@@ -127,7 +127,7 @@ class _Totals:
 
 
 def _features(
-    batches: Iterable[FinishedRegions], classes: Sequence[TissueClass], pixel_area_um2: float | None
+    batches: Iterable[FinishedRegions], classes: Sequence[TissueClass], pixel_area_um2: float
 ) -> Iterator[Feature]:
     names = [tissue_class.name for tissue_class in classes]
     for batch in batches:

@@ -51,7 +51,7 @@ class SievedMap:
     def strips(self) -> Iterator[Strip]:
         """With probabilities and prototypes."""
         for index, strip in enumerate(self._store):
-            yield Strip(self._labels_of(index), strip.probabilities, strip.prototypes)
+            yield strip._replace(labels=self._labels_of(index))
 
     def _labels_of(self, index: int) -> UInt8Array:
         start, end = self._ends[index : index + 2]

@@ -23,7 +23,8 @@ import numpy as np
 
 from wsi_lpd.errors import OverlayError
 from wsi_lpd.files import remove, replacing, write_text
-from wsi_lpd.segment.strips import Strip, StripGrid
+from wsi_lpd.overlay.strips import Strip
+from wsi_lpd.segment.strips import StripGrid
 from wsi_lpd.types import UInt8Array
 
 FORMAT: Final = "wsi-lpd strips"
