@@ -21,6 +21,7 @@ from scipy import ndimage
 
 from wsi_lpd.classes import QUPATH_CLASSES
 from wsi_lpd.overlay.frame import GridFrame
+from wsi_lpd.overlay.label_strips import of_height
 from wsi_lpd.overlay.sieve import sieved
 from wsi_lpd.overlay.stream import write_streamed_overlay
 from wsi_lpd.overlay.strips import Strip
@@ -45,7 +46,8 @@ def case(n_tiles: int, strip_rows: int) -> None:
     one = tile()
 
     def strips() -> Iterator[Strip]:
-        yield from sieved((one for _ in range(n_tiles)), MIN_AREA_PX)
+        labels = sieved((one.labels for _ in range(n_tiles)), MIN_AREA_PX)
+        yield from (one._replace(labels=rows) for rows in of_height(labels, SIDE_PX))
 
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

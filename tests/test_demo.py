@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from qupath_rules import check_overlay_file
 
 from wsi_lpd.demo import DemoSize, run_demo
-from wsi_lpd.overlay.check import check_overlay_file
 
 TINY = DemoSize(
     n_slides=2,

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
+from qupath_rules import check_overlay_file
 from typer.testing import CliRunner
 
-from wsi_lpd.overlay.check import check_overlay_file
 from wsi_lpd.overlay.mask import read_mask
 from wsi_lpd.overlay.rasterize import rasterize
 from wsi_lpd.overlay.read import load_overlay

@@ -82,12 +82,12 @@ def without_ignored(label_map: UInt8Array) -> UInt8Array:
 
 
 def strips_of(
-    label_map: UInt8Array, heights: Sequence[int], *, n_classes: int = 0, n_prototypes: int = 0, seed: int = 0
+    label_map: UInt8Array, heights: Sequence[int], *, n_classes: int = 3, n_prototypes: int = 4, seed: int = 0
 ) -> list[Strip]:
-    """The map in strips of these heights, over and over; with random probabilities and prototypes if asked for."""
+    """The map in strips of these heights, over and over, with random probabilities and prototypes."""
     rng = np.random.default_rng(seed)
-    probabilities = rng.integers(0, 256, (n_classes + 1, *label_map.shape), dtype=np.uint8) if n_classes else None
-    prototypes = rng.integers(0, n_prototypes, label_map.shape, dtype=np.uint8) if n_prototypes else None
+    probabilities = rng.integers(0, 256, (n_classes + 1, *label_map.shape), dtype=np.uint8)
+    prototypes = rng.integers(0, n_prototypes, label_map.shape, dtype=np.uint8)
     whole = Strip(label_map, probabilities, prototypes)
     tops = [0]
     while tops[-1] < len(label_map):

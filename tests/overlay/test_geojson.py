@@ -12,13 +12,12 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from label_maps import FIXED, label_maps, noise, without_ignored
+from qupath_rules import check_overlay_file
 
 from wsi_lpd.classes import QUPATH_CLASSES, TissueClass
 from wsi_lpd.errors import OverlayError
-from wsi_lpd.overlay.check import check_overlay_file
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.geojson import Feature, geometry_texts, place_metadata, region_features, write_overlay
-from wsi_lpd.overlay.measure import measure_regions, merge_by_class
 from wsi_lpd.overlay.rasterize import rasterize
 from wsi_lpd.overlay.read import load_overlay
 from wsi_lpd.overlay.simplify import simplify_regions
@@ -30,12 +29,10 @@ FRAME = GridFrame(3.7, 4.25, offset_x=100, offset_y=-31)
 BOW_TIE = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10)])
 
 
-def write_map(path: Path, label_map: np.ndarray, *, merge: bool = False, simplify: float = 0.0) -> int:
+def write_map(path: Path, label_map: np.ndarray, *, simplify: float = 0.0) -> int:
     regions = simplify_regions(to_level0(trace_regions(label_map), FRAME), simplify * FRAME.downsample_x)
-    if merge:
-        regions = merge_by_class(regions)
-    measurements = measure_regions(regions, pixel_area_um2=0.25)
-    features = region_features(regions, QUPATH_CLASSES, measurements=measurements, metadata={"tool": "wsi-lpd"})
+    measurements = [{"Predicted area um2": 0.25 * area_px} for area_px in regions.areas_px]
+    features = region_features(regions, QUPATH_CLASSES, measurements=measurements)
     return write_overlay(path, features, slide="slide", metadata={"mpp": "0.5"})
 
 
@@ -46,11 +43,10 @@ def read_map(path: Path, shape: tuple[int, int]) -> np.ndarray:
     return rasterize([a.geometry for a in annotations], labels, shape, frame=FRAME)
 
 
-@pytest.mark.parametrize("merge", [False, True])
 @pytest.mark.parametrize("name", FIXED)
-def test_write_overlay__rules_hold_and_the_map_comes_back(name, merge, tmp_path):
+def test_write_overlay__rules_hold_and_the_map_comes_back(name, tmp_path):
     path = tmp_path / "o.geojson"
-    n_written = write_map(path, FIXED[name], merge=merge)
+    n_written = write_map(path, FIXED[name])
     assert check_overlay_file(path) == []
     assert n_written == len(json.loads(path.read_text())["features"])
     np.testing.assert_array_equal(read_map(path, FIXED[name].shape), without_ignored(FIXED[name]))
@@ -65,10 +61,9 @@ def test_write_overlay__any_map_comes_back(tmp_path_factory, label_map):
     np.testing.assert_array_equal(read_map(path, label_map.shape), without_ignored(label_map))
 
 
-@pytest.mark.parametrize("merge", [False, True])
-def test_write_overlay__rules_hold_after_simplification(merge, tmp_path):
+def test_write_overlay__rules_hold_after_simplification(tmp_path):
     path = tmp_path / "o.geojson"
-    write_map(path, noise(300, 211, sigma=5, seed=8, speckles=0.01), merge=merge, simplify=1.5)
+    write_map(path, noise(300, 211, sigma=5, seed=8, speckles=0.01), simplify=1.5)
     assert check_overlay_file(path) == []
 
 
@@ -77,7 +72,7 @@ def test_write_overlay__one_compact_line_per_feature(tmp_path):
     write_overlay(
         path,
         [
-            Feature(shapely.box(-3, 0, 5, 12), TUMOR, {"Predicted area um2": 24.0}, {"tool": "wsi-lpd"}, locked=True),
+            Feature(shapely.box(-3, 0, 5, 12), TUMOR, {"Predicted area um2": 24.0}),
             Feature(shapely.box(0.25, 1.5, 2, 3), TissueClass("Fettgewebe ä", (1, 2, 3))),
         ],
         slide="S1",
@@ -89,7 +84,7 @@ def test_write_overlay__one_compact_line_per_feature(tmp_path):
     assert lines[1].endswith(
         '","geometry":{"type":"Polygon","coordinates":[[[5,0],[5,12],[-3,12],[-3,0],[5,0]]]},'
         '"properties":{"objectType":"annotation","name":"Tumor","classification":{"name":"Tumor","color":[200,0,0]},'
-        '"isLocked":true,"measurements":{"Predicted area um2":24.0},"metadata":{"tool":"wsi-lpd"}}},'
+        '"measurements":{"Predicted area um2":24.0}}},'
     )
     assert '"coordinates":[[[2,1.50],[2,3],[0.25,3],[0.25,1.50],[2,1.50]]]' in lines[2]
     feature = json.loads(lines[2])

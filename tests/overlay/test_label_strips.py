@@ -14,7 +14,7 @@ from label_maps import noise
 from wsi_lpd.classes import QUPATH_CLASSES
 from wsi_lpd.overlay.draw import draw_overlay
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.label_strips import every_nth, label_counts, map_size, sampled, tiles
+from wsi_lpd.overlay.label_strips import every_nth, label_counts, map_size, of_height, sampled, tiles
 from wsi_lpd.overlay.mask import write_mask
 
 CUTS = st.lists(st.integers(0, 60), max_size=6).map(sorted)
@@ -56,10 +56,19 @@ def test_every_nth__is_a_slice_of_the_map(height, width, cuts, step):
     np.testing.assert_array_equal(thinned, label_map[::step, ::step])
 
 
+@given(height=st.integers(1, 60), width=st.integers(1, 40), cuts=CUTS, rows=st.sampled_from([1, 7, 16, 60]))
+def test_of_height__is_the_map_in_strips_of_one_height(height, width, cuts, rows):
+    label_map = a_map(height, width)
+    strips = list(of_height(cut(label_map, cuts), rows))
+    assert all(len(strip) == rows for strip in strips[:-1])
+    assert 1 <= len(strips[-1]) <= rows
+    np.testing.assert_array_equal(np.concatenate(strips), label_map)
+
+
 @given(height=st.integers(1, 60), width=st.integers(1, 40), cuts=CUTS, tile_px=st.sampled_from([1, 7, 16]))
 def test_tiles__are_the_map_row_by_row(height, width, cuts, tile_px):
     label_map = a_map(height, width)
-    found = list(tiles(iter(cut(label_map, cuts)), tile_px))
+    found = list(tiles(cut(label_map, cuts), tile_px))
     assert all(tile.shape == (tile_px, tile_px) for tile in found)
     n_columns = -(-width // tile_px)
     together = np.block([found[i : i + n_columns] for i in range(0, len(found), n_columns)])

@@ -9,7 +9,7 @@ from label_maps import FIXED, label_maps, noise, outlines, strip_heights, strips
 
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.joined import FinishedRegions, RegionJoiner
-from wsi_lpd.overlay.measure import measure_regions, measurements
+from wsi_lpd.overlay.measure import measurements, tally_pixels
 from wsi_lpd.overlay.outlines import Outline, trace_strips, traced_pieces
 from wsi_lpd.overlay.rasterize import rasterize
 from wsi_lpd.overlay.simplify import MAX_AREA_ERROR, AreaAccount
@@ -66,18 +66,15 @@ def test_trace_strips__background_is_covered_like_any_class(label_map, heights):
 
 @given(label_maps, strip_heights)
 def test_trace_strips__pieces_are_measured_as_the_whole(label_map, heights):
-    (strip,) = strips_of(label_map, [len(label_map)], n_classes=3, n_prototypes=4)
+    (strip,) = strips_of(label_map, [len(label_map)])
     names = ("a", "b", "c")
     regions = trace_regions(label_map)
-    expected = measure_regions(
-        regions,
-        pixel_area_um2=0.25,
-        probabilities=strip.probabilities,
-        prototypes=strip.prototypes,
-        class_names=names,
+    whole = tally_pixels(
+        regions.components, len(regions), probabilities=strip.probabilities, prototypes=strip.prototypes
     )
+    expected = measurements(whole, regions.labels, pixel_area_um2=0.25, class_names=names)
     found = {}
-    for batch in trace_strips(strips_of(label_map, heights, n_classes=3, n_prototypes=4)):
+    for batch in trace_strips(strips_of(label_map, heights)):
         rows = measurements(batch.tally, batch.labels, pixel_area_um2=0.25, class_names=names)
         found |= dict(zip(map(shapely.to_wkt, shapely.normalize(batch.polygons)), rows, strict=True))
     assert found == dict(zip(map(shapely.to_wkt, shapely.normalize(regions.polygons)), expected, strict=True))
@@ -142,7 +139,7 @@ def test_trace_strips__regions_come_as_soon_as_they_are_whole_and_are_forgotten(
         seen += len(joiner.add(regions, tally))
         bottom = regions.top + 7
         assert seen >= 3 * ((bottom - 1) // 20)
-        assert joiner.n_held <= 3
+        assert len(joiner._open.labels) <= 3
     assert seen + len(joiner.finish()) == 120
 
 

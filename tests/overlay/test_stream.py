@@ -7,10 +7,10 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from label_maps import FIXED, label_maps, noise, strip_heights, strips_of, without_ignored
+from qupath_rules import check_overlay_file
 
 from wsi_lpd.classes import QUPATH_CLASSES, TissueClass
 from wsi_lpd.errors import OverlayError
-from wsi_lpd.overlay.check import check_overlay_file
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.rasterize import rasterize
 from wsi_lpd.overlay.read import load_overlay
@@ -22,9 +22,11 @@ MAP = noise(200, 131, sigma=4, seed=8, speckles=0.005)
 
 
 def write(path, label_map, heights, **options):
-    strips = strips_of(label_map, heights, n_classes=len(NAMES), n_prototypes=3)
+    strips = strips_of(label_map, heights, n_classes=len(NAMES))
     return write_streamed_overlay(
-        path, lambda: strips, QUPATH_CLASSES, **{"frame": FRAME, "pixel_area_um2": 0.25, "slide": "S", **options}
+        path,
+        lambda: strips,
+        **{"classes": QUPATH_CLASSES, "frame": FRAME, "pixel_area_um2": 0.25, "slide": "S", **options},
     )
 
 
@@ -56,6 +58,16 @@ def test_write_streamed_overlay__any_map_comes_back(tmp_path_factory, label_map,
     path = tmp_path_factory.mktemp("overlay") / "o.geojson"
     write(path, label_map, heights, strip_rows=3)
     assert_comes_back(path, label_map)
+
+
+@settings(max_examples=40)
+@given(label_maps, strip_heights)
+def test_write_streamed_overlay__merged_there_is_one_geometry_per_class(tmp_path_factory, label_map, heights):
+    path = tmp_path_factory.mktemp("overlay") / "o.geojson"
+    write(path, label_map, heights, strip_rows=3, merge=True)
+    assert_comes_back(path, label_map)
+    names = [feature["properties"]["name"] for feature in json.loads(path.read_text())["features"]]
+    assert names == [NAMES[label - 1] for label in np.unique(label_map).tolist() if 0 < label < 255]
 
 
 @pytest.mark.parametrize("merge", [False, True])
@@ -119,14 +131,14 @@ def test_write_streamed_overlay__an_error_leaves_the_old_file(tmp_path):
     before = path.read_bytes()
 
     def fails():
-        yield from strips_of(MAP, [50])[:2]
+        yield from strips_of(MAP, [50], n_classes=len(NAMES))[:2]
         raise OverlayError("no more")
 
     with pytest.raises(OverlayError, match="no more"):
-        write_streamed_overlay(path, fails, QUPATH_CLASSES, frame=FRAME, strip_rows=20)
-    colon = [TissueClass("A: B", (0, 0, 0))] * 9
+        write_streamed_overlay(path, fails, QUPATH_CLASSES, frame=FRAME, pixel_area_um2=1.0, strip_rows=20)
+    colon = [TissueClass("A: B", (0, 0, 0))] * len(NAMES)
     with pytest.raises(OverlayError, match="colon"):
-        write_streamed_overlay(path, lambda: strips_of(MAP, [50]), colon, frame=FRAME, strip_rows=20)
+        write(path, MAP, [50], classes=colon, strip_rows=20)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["o.geojson"]
 

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 
 from wsi_lpd.models.card import CardClass
+from wsi_lpd.overlay.strips import recut
 from wsi_lpd.segment.plan import plan_map
 from wsi_lpd.segment.segmenter import segment_slide
 from wsi_lpd.segment.stitch import WindowMaps
-from wsi_lpd.segment.strips import joined
 from wsi_lpd.slide import TissueMask
 
 RED, BLUE, WHITE = (200, 60, 90), (70, 60, 170), (250, 250, 250)
@@ -73,4 +73,5 @@ def landmarks(*, noise=0):
 def whole_map(slide, tissue, predictor, config):
     """(plan, all strips as one)."""
     plan = plan_map(slide, tissue, predictor, config)
-    return plan, joined(segment_slide(slide, tissue, predictor, config, plan=plan))
+    (whole,) = recut(segment_slide(slide, tissue, predictor, config, plan=plan), plan.strips.height)
+    return plan, whole

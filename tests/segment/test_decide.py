@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from wsi_lpd.overlay.strips import NO_PROTOTYPE
 from wsi_lpd.segment.decide import decide
 from wsi_lpd.segment.stitch import StitchedRows
-from wsi_lpd.segment.strips import NO_PROTOTYPE
 
 
 def rows(logits, presence=None, prototypes=None, covered=None):

@@ -126,16 +126,19 @@ def test_a_stopped_run__goes_on_and_writes_the_same_bytes(tmp_path, slide_path, 
 
 
 def test_a_run_stopped_while_files_are_written__looks_at_nothing_again(tmp_path, slide_path, monkeypatch):
-    outputs = outputs_in(tmp_path / "out")
+    whole, stopped = outputs_in(tmp_path / "whole"), outputs_in(tmp_path / "stopped")
     with monkeypatch.context() as context:
         context.setattr(job_module, "write_streamed_overlay", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            job_of().run(str(slide_path), outputs)
+            job_of().run(str(slide_path), stopped)
+    assert (stopped.working_folder / "sieved.labels").exists()
     predictor = MoodyPredictor(mpp=0.61)
-    job_of(predictor=predictor).run(str(slide_path), outputs)
+    coarser = CONFIG.model_copy(update={"min_area_um2": 900})  # the map is gone on with, what was sieved of it is not
+    job_of(coarser, predictor).run(str(slide_path), stopped)
     assert predictor.n_seen == 0
-    assert outputs.are_there
-    assert not outputs.working_folder.exists()
+    assert not stopped.working_folder.exists()
+    job_of(coarser).run(str(slide_path), whole)
+    assert files_of(stopped) == files_of(whole)
 
 
 def stopped_run(slide_path, outputs, monkeypatch, config=CONFIG, predictor=None):

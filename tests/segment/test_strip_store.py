@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from wsi_lpd.errors import OverlayError
+from wsi_lpd.overlay.strips import Strip
 from wsi_lpd.segment.strip_store import StripStore, remove_working_folder
-from wsi_lpd.segment.strips import Strip, StripGrid, joined
+from wsi_lpd.segment.strips import StripGrid
 
 GRID = StripGrid(height=11, width=7, n_classes=2, strip_rows=4)
 IDENTITY = {"slide": "sha256:1", "settings": {"overlap": 0.5, "views": 1}, "downsample": 8.1}
@@ -34,12 +35,12 @@ def same(one, other):
 
 def test_strips__come_back_as_often_as_they_are_asked_for(folder):
     store = filled(folder)
-    assert store.is_complete
     assert [part.shape for part in store[2]] == [(3, 7), (3, 3, 7), (3, 7)]
     for _ in range(2):
         assert all(same(store[i], strip(i)) for i in range(3))
-        assert same(joined(store), joined(strip(i) for i in range(3)))
-        np.testing.assert_array_equal(np.concatenate(list(store.label_strips)), joined(store).labels)
+        assert len(list(store)) == 3
+        for labels, whole in zip(store.label_strips, store, strict=True):
+            np.testing.assert_array_equal(labels, whole.labels)
     assert same(store[-1], strip(2))
     with pytest.raises(IndexError):
         store[3]
@@ -50,7 +51,6 @@ def test_a_store_of_the_same_map__goes_on(folder, caplog):
     (folder / ".0123abcd.000002.strip").write_bytes(b"half")
     store = StripStore(folder, GRID, dict(reversed(IDENTITY.items())))
     assert len(store) == 2
-    assert not store.is_complete
     assert same(store[1], strip(1))
     assert not list(folder.glob(".*"))
     assert not caplog.records
@@ -120,10 +120,3 @@ def test_a_strip_of_another_shape__is_refused(folder):
     with pytest.raises(ValueError, match="strip 2 has shapes"):
         store.append(strip(0))
     assert len(store) == 2
-
-
-def test_a_blank_strip__is_background_for_certain():
-    blank = Strip.blank(rows=2, width=3, n_classes=2)
-    assert not blank.labels.any()
-    assert blank.probabilities[:, 1, 2].tolist() == [255, 0, 0]
-    assert (blank.prototypes == 255).all()

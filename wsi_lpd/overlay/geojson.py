@@ -41,15 +41,11 @@ class Feature:
         geometry: Shapely Polygon or MultiPolygon in level-0 pixels of the overlay.
         tissue_class: Its class with the colour.
         measurements: Numbers shown in QuPath's table; those that are not finite are left out.
-        metadata: Texts kept with the object.
-        locked: Not to be edited by hand in QuPath.
     """
 
     geometry: Any
     tissue_class: TissueClass
     measurements: Mapping[str, float] = field(default_factory=dict)
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    locked: bool = False
 
 
 def region_features(
@@ -57,22 +53,17 @@ def region_features(
     classes: Sequence[TissueClass],
     *,
     measurements: Sequence[Mapping[str, float]] | None = None,
-    metadata: Mapping[str, str] | None = None,
-    locked: bool = False,
 ) -> list[Feature]:
     """Makes one feature per region.
 
     Args:
         regions: Polygons in level-0 pixels (`frame.to_level0`); merged ones give one feature per class.
         classes: `classes[i]` has the label i + 1.
-        measurements: Of each region, as from `measure_regions`.
-        metadata: Texts put on every feature; keep it short, a file can hold many features.
-        locked: As in `Feature`.
+        measurements: Of each region.
     """
     numbers = [{}] * len(regions) if measurements is None else measurements
-    texts = {} if metadata is None else metadata
     return [
-        Feature(polygon, classes[int(label) - 1], values, texts, locked)
+        Feature(polygon, classes[int(label) - 1], values)
         for polygon, label, values in zip(regions.polygons, regions.labels, numbers, strict=True)
     ]
 
@@ -191,13 +182,9 @@ def _properties(feature: Feature) -> dict[str, Any]:
         "name": name,
         "classification": {"name": name, "color": [int(value) for value in color]},
     }
-    if feature.locked:
-        properties["isLocked"] = True
     numbers = {key: float(value) for key, value in feature.measurements.items() if math.isfinite(value)}
     if numbers:
         properties["measurements"] = numbers
-    if feature.metadata:
-        properties["metadata"] = {str(key): str(value) for key, value in feature.metadata.items()}
     return properties
 
 

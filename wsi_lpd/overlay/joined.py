@@ -72,11 +72,6 @@ class RegionJoiner:
         self._row = 0
         self._open: _Open | None = None
 
-    @property
-    def n_held(self) -> int:
-        """How many regions wait for the strip below."""
-        return 0 if self._open is None else len(self._open.labels)
-
     def add(self, regions: Regions, tally: Tally) -> FinishedRegions:
         """Takes the regions of the strip below, exact or simplified; both seams of it must be as they were traced."""
         first, last = (regions.components[row].astype(np.int64) for row in (0, -1))
@@ -91,10 +86,10 @@ class RegionJoiner:
         pieces = _Open(regions.labels[touches], tally.of(touches), *below, row=number[last])
         return at_once.followed_by(self._joined(pieces, number[first], bottom))
 
-    def finish(self) -> FinishedRegions:
-        """Closes the lower edge of the map."""
+    def finish(self) -> FinishedRegions | None:
+        """Closes the lower edge of the map; None if no strip came."""
         if self._open is None:
-            return FinishedRegions(np.empty(0, dtype=object), np.empty(0, dtype=np.uint8), Tally(np.empty(0, np.int64)))
+            return None
         nothing = np.zeros(len(self._open.row), dtype=np.int64)
         none = _Open(self._open.labels[:0], self._open.tally.of(slice(0)), [], [], nothing)
         return self._joined(none, nothing, self._row)

@@ -50,27 +50,28 @@ def every_nth(strips: LabelStrips, step: int) -> Iterator[UInt8Array]:
         top += len(strip)
 
 
-def tiles(strips: Iterator[UInt8Array], tile_px: int) -> Iterator[UInt8Array]:
-    """The map cut into tiles (tile_px, tile_px), row by row; what lies past its edge is 0. Holds one row of tiles."""
+def of_height(strips: LabelStrips, height: int) -> Iterator[UInt8Array]:
+    """The map in strips of `height` rows each; the last one may be lower."""
     held: list[UInt8Array] = []
     n_rows = 0
     for strip in strips:
-        while n_rows + len(strip) >= tile_px:
-            rest = tile_px - n_rows
-            yield from _row_of_tiles([*held, strip[:rest]], tile_px)
+        while n_rows + len(strip) >= height:
+            rest = height - n_rows
+            yield np.concatenate([*held, strip[:rest]])
             held, n_rows, strip = [], 0, strip[rest:]
         held.append(strip)
         n_rows += len(strip)
     if n_rows:
-        yield from _row_of_tiles(held, tile_px)
+        yield np.concatenate(held)
 
 
-def _row_of_tiles(parts: list[UInt8Array], tile_px: int) -> Iterator[UInt8Array]:
-    rows = np.concatenate(parts)
-    height, width = rows.shape
-    padded = np.pad(rows, ((0, tile_px - height), (0, -width % tile_px)))
-    for left in range(0, width, tile_px):
-        yield np.ascontiguousarray(padded[:, left : left + tile_px])
+def tiles(strips: LabelStrips, tile_px: int) -> Iterator[UInt8Array]:
+    """The map cut into tiles (tile_px, tile_px), row by row; what lies past its edge is 0. Holds one row of tiles."""
+    for rows in of_height(strips, tile_px):
+        height, width = rows.shape
+        padded = np.pad(rows, ((0, tile_px - height), (0, -width % tile_px)))
+        for left in range(0, width, tile_px):
+            yield np.ascontiguousarray(padded[:, left : left + tile_px])
 
 
 def _middles(n_from: int, n_to: int) -> Int64Array:

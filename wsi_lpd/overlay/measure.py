@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
-from wsi_lpd.overlay.trace import Regions
+from wsi_lpd.overlay.strips import NO_PROTOTYPE
 from wsi_lpd.types import AnyArray, Int64Array, UInt8Array
-
-_NO_PROTOTYPE: Final = 255
 
 
 @dataclass(frozen=True)
@@ -22,13 +19,13 @@ class Tally:
 
     Attributes:
         areas_px: Label-map pixels of each, int64 (N,).
-        probabilities: Sums of the probabilities (255 = 1.0), int64 (N, C + 1), background first; None if unknown.
-        prototypes: Pixels that each prototype won, int64 (N, P); None if unknown.
+        probabilities: Sums of the probabilities (255 = 1.0), int64 (N, C + 1), background first.
+        prototypes: Pixels that each prototype won, int64 (N, P).
     """
 
     areas_px: Int64Array
-    probabilities: Int64Array | None = None
-    prototypes: Int64Array | None = None
+    probabilities: Int64Array
+    prototypes: Int64Array
 
     def __len__(self) -> int:
         return len(self.areas_px)
@@ -39,20 +36,17 @@ class Tally:
 
     def followed_by(self, other: Tally) -> Tally:
         """Both, one after the other."""
-        pairs = zip(self._columns(), other._columns(), strict=True)
-        columns: list[Any] = [None if a is None or b is None else _stacked(a, b) for a, b in pairs]
-        return Tally(*columns)
+        return Tally(*map(_stacked, self._columns(), other._columns()))
 
     def summed(self, group: AnyArray, n_groups: int) -> Tally:
         """Sums over the regions of each group; `group` (N,) has the number of each."""
         return self._each(lambda column: _summed(column, group, n_groups))
 
-    def _columns(self) -> tuple[Any, Any, Any]:
+    def _columns(self) -> tuple[Int64Array, Int64Array, Int64Array]:
         return self.areas_px, self.probabilities, self.prototypes
 
     def _each(self, change: Callable[[Int64Array], Int64Array]) -> Tally:
-        columns: list[Any] = [None if column is None else change(column) for column in self._columns()]
-        return Tally(*columns)
+        return Tally(*map(change, self._columns()))
 
 
 def _stacked(a: Int64Array, b: Int64Array) -> Int64Array:
@@ -69,11 +63,7 @@ def _summed(column: Int64Array, group: AnyArray, n_groups: int) -> Int64Array:
 
 
 def tally_pixels(
-    components: NDArray[np.int32],
-    n_regions: int,
-    *,
-    probabilities: UInt8Array | None = None,
-    prototypes: UInt8Array | None = None,
+    components: NDArray[np.int32], n_regions: int, *, probabilities: UInt8Array, prototypes: UInt8Array
 ) -> Tally:
     """Counts over the pixels of each region.
 
@@ -81,77 +71,43 @@ def tally_pixels(
         components: int32 (H, W): 0 where there is no region, i + 1 where region i lies.
         n_regions: How many there are.
         probabilities: uint8 (C + 1, H, W), 255 = 1.0: background first, then the classes.
-        prototypes: uint8 (H, W): which prototype of the pixel's class won, counted from 0; 255 = none.
+        prototypes: uint8 (H, W): which prototype of the pixel's class won, counted from 0, or `NO_PROTOTYPE`.
     """
     pixels = np.flatnonzero(components)
     owner = components.reshape(-1)[pixels].astype(np.int64) - 1
-    sums = counts = None
-    if probabilities is not None:
-        planes = [np.bincount(owner, plane.reshape(-1)[pixels], n_regions) for plane in probabilities]
-        sums = np.stack(planes, axis=1).astype(np.int64)
-    if prototypes is not None:
-        winner = prototypes.reshape(-1)[pixels]
-        known = winner != _NO_PROTOTYPE
-        n_prototypes = int(winner[known].max(initial=0)) + 1
-        counts = np.bincount(owner[known] * n_prototypes + winner[known], minlength=n_regions * n_prototypes)
-        counts = counts.reshape(n_regions, n_prototypes).astype(np.int64)
-    return Tally(np.bincount(owner, minlength=n_regions).astype(np.int64), sums, counts)
+    areas_px = np.bincount(owner, minlength=n_regions).astype(np.int64)
+    planes = [np.bincount(owner, plane.reshape(-1)[pixels], n_regions) for plane in probabilities]
+    sums = np.stack(planes, axis=1).astype(np.int64)
+    winner = prototypes.reshape(-1)[pixels]
+    known = winner != NO_PROTOTYPE
+    n_prototypes = int(winner[known].max(initial=0)) + 1
+    counts = np.bincount(owner[known] * n_prototypes + winner[known], minlength=n_regions * n_prototypes)
+    return Tally(areas_px, sums, counts.reshape(n_regions, n_prototypes).astype(np.int64))
 
 
 def measurements(
-    tally: Tally, labels: UInt8Array, *, pixel_area_um2: float | None, class_names: Sequence[str] = ()
+    tally: Tally, labels: UInt8Array, *, pixel_area_um2: float, class_names: Sequence[str]
 ) -> list[dict[str, float]]:
     """What QuPath shows of each of N regions.
 
     Args:
         tally: What was counted.
         labels: Label of each (N,).
-        pixel_area_um2: Area of a label-map pixel; None leaves the area out.
+        pixel_area_um2: Area of a label-map pixel.
         class_names: Names for the probabilities, C of them.
 
     Returns:
         Per region: `Predicted area um2`; `Mean probability` of its own class and `Mean probability <class>` of each;
         `Dominant prototype` (counted from 1; nan where no pixel has one) and `Dominant prototype share`.
     """
-    columns: dict[str, AnyArray] = {}
-    if pixel_area_um2 is not None:
-        columns["Predicted area um2"] = tally.areas_px * pixel_area_um2
-    if tally.probabilities is not None:
-        means = np.round(tally.probabilities / (255 * tally.areas_px[:, None]), 4)
-        columns["Mean probability"] = means[np.arange(len(tally)), labels]
-        columns |= {f"Mean probability {name}": mean for name, mean in zip(class_names, means.T[1:], strict=True)}
-    if tally.prototypes is not None:
-        most = tally.prototypes.max(axis=1)
-        columns["Dominant prototype"] = np.where(most > 0, tally.prototypes.argmax(axis=1) + 1.0, np.nan)
-        columns["Dominant prototype share"] = np.round(most / tally.areas_px, 4)
+    means = np.round(tally.probabilities / (255 * tally.areas_px[:, None]), 4)
+    most = tally.prototypes.max(axis=1)
+    columns: dict[str, AnyArray] = {
+        "Predicted area um2": tally.areas_px * pixel_area_um2,
+        "Mean probability": means[np.arange(len(tally)), labels],
+        **{f"Mean probability {name}": mean for name, mean in zip(class_names, means.T[1:], strict=True)},
+        "Dominant prototype": np.where(most > 0, tally.prototypes.argmax(axis=1) + 1.0, np.nan),
+        "Dominant prototype share": np.round(most / tally.areas_px, 4),
+    }
     rows: Any = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [dict(zip(columns, row, strict=True)) for row in rows] if columns else [{} for _ in range(len(tally))]
-
-
-def measure_regions(
-    regions: Regions,
-    *,
-    pixel_area_um2: float | None,
-    probabilities: UInt8Array | None = None,
-    prototypes: UInt8Array | None = None,
-    class_names: Sequence[str] = (),
-) -> list[dict[str, float]]:
-    """Measures every region on the label map it was traced from; see `tally_pixels` and `measurements`.
-
-    Simplified or moved regions give the same numbers, as the pixels are what counts.
-    """
-    if len(regions) == 0:
-        return []
-    tally = tally_pixels(regions.components, len(regions), probabilities=probabilities, prototypes=prototypes)
-    return measurements(tally, regions.labels, pixel_area_um2=pixel_area_um2, class_names=class_names)
-
-
-def merge_by_class(regions: Regions) -> Regions:
-    """One region per class: a MultiPolygon of all its components, in the order of the labels."""
-    labels, group = np.unique(regions.labels, return_inverse=True)
-    polygons = np.empty(len(labels), dtype=object)
-    for index in range(len(labels)):
-        polygons[index] = shapely.multipolygons(regions.polygons[group == index])
-    number = np.concatenate([[0], group + 1]).astype(np.int32)
-    areas_px = np.bincount(group, weights=regions.areas_px, minlength=len(labels)).astype(np.int64)
-    return replace(regions, polygons=polygons, labels=labels, components=number[regions.components], areas_px=areas_px)
+    return [dict(zip(columns, row, strict=True)) for row in rows]

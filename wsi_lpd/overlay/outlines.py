@@ -53,7 +53,8 @@ def trace_strips(
     sheet = AreaAccount() if account is None else account
     for regions, tally in traced_pieces(strips, frame):
         yield joiner.add(regions if outline is None else outline.of(regions, sheet), tally)
-    yield joiner.finish()
+    if (rest := joiner.finish()) is not None:
+        yield rest
 
 
 def traced_pieces(strips: Iterable[Strip], frame: GridFrame | None) -> Iterator[tuple[Regions, Tally]]:

@@ -1,9 +1,9 @@
-"""Small regions join a neighbour, on a whole map or strip by strip."""
+"""Small regions join a neighbour, strip by strip."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from wsi_lpd.overlay.components import Components, label_components
-from wsi_lpd.overlay.strips import Strip, StripQueue
+from wsi_lpd.overlay.label_strips import LabelStrips
 from wsi_lpd.types import IGNORE, AnyArray, BoolArray, Int64Array, UInt8Array
 
 _SCATTER: Final = 2_654_435_761  # odd, near 2^32 / golden ratio: multiplying by it scatters neighbouring numbers
@@ -20,38 +20,35 @@ MAX_HELD_ROWS: Final = 4096
 """Rows that a sieve holds at most for small regions that wait for each other."""
 
 
-def merge_small(label_map: UInt8Array, min_area_px: float) -> UInt8Array:
+def sieved(strips: LabelStrips, min_area_px: float, *, max_rows: int = MAX_HELD_ROWS) -> Iterator[UInt8Array]:
     """Gives every region smaller than `min_area_px` the label that has the longest border with it.
 
     Regions of label 0 (glass) are treated like all others, so small holes are filled; 255 neither changes nor takes
     a region in. The smallest regions go first, and what they became counts for the next ones; of equally long borders
     the lower label wins. A small region with no neighbour but 255 stays.
 
+    The map that comes out does not depend on how it is cut. See `Sieve` for what is held and what is guaranteed.
+
     Args:
-        label_map: uint8 (H, W); it is not changed.
+        strips: The map, which is not changed.
         min_area_px: Least area of a region that stays, in label-map pixels.
+        max_rows: As in `Sieve`.
+
+    Yields:
+        The rows of the map as soon as they are settled, in strips of other heights.
     """
-    return Sieve(min_area_px).finish(label_map)
-
-
-def sieved(strips: Iterable[Strip], min_area_px: float, *, max_rows: int = MAX_HELD_ROWS) -> Iterator[Strip]:
-    """`merge_small` over the strips of a map, whatever their height; probabilities and prototypes stay as they are.
-
-    See `Sieve` for what is held and what is guaranteed.
-    """
-    sieve, queue = Sieve(min_area_px, max_rows=max_rows), StripQueue()
+    sieve = Sieve(min_area_px, max_rows=max_rows)
     for strip in strips:
-        queue.push(strip)
-        done = sieve.add(strip.labels)
+        done = sieve.add(strip)
         if len(done):
-            yield queue.pop(len(done))._replace(labels=done)
-    if queue.height:
-        rest = sieve.finish()
-        yield queue.pop(len(rest))._replace(labels=rest)
+            yield done
+    rest = sieve.finish()
+    if len(rest):
+        yield rest
 
 
 class Sieve:
-    """`merge_small` for rows that come from top to bottom.
+    """Lets small regions join a neighbour in rows that come from top to bottom (`sieved`).
 
     Whom a small region joins depends on the small regions that it touches, on those that they touch and so on (a
     cluster), and on the labels around the cluster; of a large region only its label counts. So rows are handed out
@@ -63,13 +60,13 @@ class Sieve:
     def __init__(self, min_area_px: float, *, max_rows: int = MAX_HELD_ROWS) -> None:
         self._min_area_px = min_area_px
         self._max_rows = max_rows
-        self._rows: UInt8Array | None = None
+        self._rows = np.zeros((0, 0), dtype=np.uint8)
         self._top = 0
         self._first_row_is_settled = False
 
     def add(self, rows: UInt8Array) -> UInt8Array:
         """Takes the rows (n, W) below the others; returns those that are final, uint8 (m, W), m >= 0."""
-        held = self._take(rows)
+        held = np.concatenate([self._rows, rows]) if len(self._rows) else rows
         if self._min_area_px <= 1 or held.size == 0:
             return self._hand_out(held, len(held))
         found = label_components(held)
@@ -82,18 +79,14 @@ class Sieve:
         merged = self._merged(found, edges, fixed=waiting | self._reaches_down(found))
         return self._hand_out(merged, max(first - 1, 0))
 
-    def finish(self, rows: UInt8Array | None = None) -> UInt8Array:
-        """Takes the last rows, if any; returns all that were not handed out yet."""
-        held = self._take(rows)
+    def finish(self) -> UInt8Array:
+        """Returns all rows that were not handed out yet; no more will come."""
+        held = self._rows
         if self._min_area_px > 1 and held.size:
             found = label_components(held)
             nothing = np.zeros(len(found.labels), dtype=bool)
             held = self._merged(found, _edges_between(found), fixed=nothing)
-        return self._hand_out(held.copy(), len(held))
-
-    def _take(self, rows: UInt8Array | None) -> UInt8Array:
-        parts = [part for part in (self._rows, rows) if part is not None]
-        return np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else np.zeros((0, 0), dtype=np.uint8)
+        return self._hand_out(held, len(held))
 
     def _hand_out(self, held: UInt8Array, count: int) -> UInt8Array:
         self._rows = held[count:]

@@ -56,7 +56,7 @@ def write_streamed_overlay(
     tolerance_px: float = 0.0,
     max_vertices: int | None = None,
     merge: bool = False,
-    pixel_area_um2: float | None = None,
+    pixel_area_um2: float,
     slide: str = "",
     metadata: Mapping[str, str] | None = None,
     strip_rows: int = STRIP_ROWS,
@@ -67,15 +67,14 @@ def write_streamed_overlay(
 
     Args:
         path: `.geojson` or `.geojson.gz`; replaced only when all of it is good.
-        strips: The map; called once, and up to six times more if vertices are limited. `sieve.sieved` takes small
-            regions out of it.
+        strips: The map; called once, and up to six times more if vertices are limited.
         classes: `classes[i]` has the label i + 1.
         frame: Where the label map lies on the slide.
         tolerance_px: As in `simplify_regions`, but in label-map pixels.
         max_vertices: The tolerance is raised until the overlay has no more positions (`outline_within`); what came of
             it goes to the log, the result and the metadata.
         merge: One MultiPolygon per class; all polygons are held until the end.
-        pixel_area_um2: Area of a label-map pixel, for the measurement; None leaves it out.
+        pixel_area_um2: Area of a label-map pixel.
         slide: As in `write_overlay`.
         metadata: Provenance, as in `write_overlay`.
         strip_rows: Height of the strips that are simplified by themselves.
@@ -128,7 +127,7 @@ class _Totals:
 
 
 def _features(
-    batches: Iterable[FinishedRegions], classes: Sequence[TissueClass], pixel_area_um2: float | None
+    batches: Iterable[FinishedRegions], classes: Sequence[TissueClass], pixel_area_um2: float
 ) -> Iterator[Feature]:
     names = [tissue_class.name for tissue_class in classes]
     for batch in batches:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from wsi_lpd.models.activation import label_probabilities, labels_of
+from wsi_lpd.overlay.strips import Strip
 from wsi_lpd.segment.stitch import StitchedRows
-from wsi_lpd.segment.strips import Strip
 from wsi_lpd.types import BoolArray
 
 _BLOCK_PX = 256

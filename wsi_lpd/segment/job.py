@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,17 +23,15 @@ from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.geojson import place_metadata
 from wsi_lpd.overlay.label_strips import LabelStrips
 from wsi_lpd.overlay.mask import write_mask
-from wsi_lpd.overlay.sieve import sieved
 from wsi_lpd.overlay.stream import StreamedOverlay, write_streamed_overlay
-from wsi_lpd.overlay.strips import Strip as MapStrip
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.segment.outputs import Outputs
 from wsi_lpd.segment.plan import MapPlan, plan_map
 from wsi_lpd.segment.predictor import Predictor
 from wsi_lpd.segment.segmenter import segment_slide
+from wsi_lpd.segment.sieved import SievedMap
 from wsi_lpd.segment.strip_store import StripStore, remove_working_folder
 from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
-from wsi_lpd.types import UInt8Array
 from wsi_lpd.versions import versions_of
 
 logger = logging.getLogger(__name__)
@@ -172,7 +170,7 @@ class SegmentJob:
         self, slide: Slide, tissue: TissueMask, plan: MapPlan, strips: StripStore, outputs: Outputs
     ) -> StreamedOverlay:
         """Writes the files, the overlay last; no step holds the whole map."""
-        kept = _Sieved(strips, self._config.min_area_um2 / plan.mpp**2)
+        kept = SievedMap(strips, self._config.min_area_um2 / plan.mpp**2)
         frame = _frame(slide, plan, self._config.origin)
         self._write_images(slide, tissue, plan, kept, frame, outputs)
         return write_streamed_overlay(
@@ -238,24 +236,3 @@ def _frame(slide: Slide, plan: MapPlan, origin: str) -> GridFrame:
         logger.warning("%s: states no bounds; the overlay is in the frame of the whole slide", slide.location)
     x, y = (0, 0) if bounds is None or origin == "level0" else (bounds.x, bounds.y)
     return GridFrame(plan.downsample, plan.downsample, offset_x=x, offset_y=y)
-
-
-@dataclass(frozen=True)
-class _Sieved:
-    """The map without its small regions, sieved anew by every pass; iterated over, its labels alone.
-
-    Attributes:
-        store: The map.
-        min_area_px: Least area of a region that stays.
-    """
-
-    store: StripStore
-    min_area_px: float
-
-    def __iter__(self) -> Iterator[UInt8Array]:
-        labels = (MapStrip(labels) for labels in self.store.label_strips)
-        return (strip.labels for strip in sieved(labels, self.min_area_px))
-
-    def strips(self) -> Iterator[MapStrip]:
-        """With probabilities and prototypes."""
-        return sieved((MapStrip(*strip) for strip in self.store), self.min_area_px)

@@ -9,13 +9,13 @@ from itertools import chain
 import numpy as np
 
 from wsi_lpd.config import SegmentConfig
+from wsi_lpd.overlay.strips import Strip
 from wsi_lpd.progress import SILENT, Advance, Progress
 from wsi_lpd.segment.bands import BandReader
 from wsi_lpd.segment.decide import decide
 from wsi_lpd.segment.plan import MapPlan
 from wsi_lpd.segment.predictor import Predictor
 from wsi_lpd.segment.stitch import WindowMaps, stitched
-from wsi_lpd.segment.strips import Strip
 from wsi_lpd.segment.windows import Batch, Place, in_batches
 from wsi_lpd.slide import Slide, TissueMask
 from wsi_lpd.threads import ahead, n_threads

@@ -2,7 +2,8 @@
 
 A working folder holds `strips.json`, which says what the strips belong to, and one file per strip, `000000.strip` and
 so on: a header (`_HEADER`: magic, then bytes and CRC-32 of each frame) and three zstd frames of uint8 values. These are
-labels (rows, W), probabilities (C + 1, rows, W) and prototypes (rows, W).
+labels (rows, W), probabilities (C + 1, rows, W) and prototypes (rows, W). `SIEVED` lies beside them while files are
+written (`sieved.py`).
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ import numpy as np
 
 from wsi_lpd.errors import OverlayError
 from wsi_lpd.files import remove, replacing, write_text
-from wsi_lpd.segment.strips import Strip, StripGrid
+from wsi_lpd.overlay.strips import Strip
+from wsi_lpd.segment.strips import StripGrid
 from wsi_lpd.types import UInt8Array
 
 FORMAT: Final = "wsi-lpd strips"
 FORMAT_VERSION: Final = 1
 
+SIEVED: Final = "sieved.labels"
+
 _IDENTITY: Final = "strips.json"
-_OURS: Final = re.compile(r"(\.[0-9a-f]{8}\.)?(\d{6}\.strip|strips\.json)")
+_OURS: Final = re.compile(r"(\.[0-9a-f]{8}\.)?(\d{6}\.strip|strips\.json|sieved\.labels)")
 _MAGIC: Final = b"wlps"
 _HEADER: Final = struct.Struct("<4s6I")
 _ZSTD_LEVEL: Final = 1
@@ -85,11 +89,6 @@ class StripStore(Sequence[Strip]):
     def label_strips(self) -> Sequence[UInt8Array]:
         """The labels alone, (rows, W) each, read anew whenever they are asked for."""
         return _LabelStrips(self)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the whole map is there."""
-        return len(self) == len(self.grid)
 
     def append(self, strip: Strip) -> None:
         """Writes the next strip, whole or not at all.

@@ -12,10 +12,10 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
+from qupath_rules import check_overlay_file
 from scipy import ndimage
 
 from wsi_lpd.errors import SlideError
-from wsi_lpd.overlay.check import check_overlay_file
 from wsi_lpd.overlay.rasterize import rasterize
 from wsi_lpd.overlay.read import read_overlay
 from wsi_lpd.slide.synthetic import (

@@ -1,0 +1,27 @@
+"""Every default value, and how a configuration file and `--set key=value` change it.
+
+One closed schema serves all commands: `tile` reads the section `tile`, `train` reads `method`, `model`, `loss`,
+`augment` and `train`, `segment` reads `segment`. The description of a field is its documentation.
+"""
+
+from wsi_lpd.config.load import dump_config, load_config, updated
+from wsi_lpd.config.model import LossConfig, ModelConfig, ReferenceConfig
+from wsi_lpd.config.project import Config
+from wsi_lpd.config.segment import SegmentConfig
+from wsi_lpd.config.tile import TileConfig, TissueConfig
+from wsi_lpd.config.train import AugmentConfig, TrainConfig
+
+__all__ = [
+    "AugmentConfig",
+    "Config",
+    "LossConfig",
+    "ModelConfig",
+    "ReferenceConfig",
+    "SegmentConfig",
+    "TileConfig",
+    "TissueConfig",
+    "TrainConfig",
+    "dump_config",
+    "load_config",
+    "updated",
+]

@@ -1,0 +1,126 @@
+"""A configuration from a file, `--set key=value` and options of the command line; and back to a file."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from wsi_lpd.config.project import Config
+from wsi_lpd.errors import ConfigError
+from wsi_lpd.presets import PRESETS
+
+
+def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Reads a YAML file (or starts from the defaults) and applies `key=value` overrides in order.
+
+    What neither states is the preset of the method (`wsi_lpd.presets`), and then the default.
+
+    Args:
+        path: A YAML file with any part of the schema; a missing key keeps its default.
+        overrides: Such as `train.epochs=3` or `model.scales=[2, 3]`; the value is read as YAML.
+
+    Raises:
+        ConfigError: All problems at once, each with its key, what was found and what was expected.
+    """
+    tree: dict[str, Any] = {} if path is None else _read_yaml(path)
+    for override in overrides:
+        _apply(tree, override)
+    tree = _merged(_preset(tree.get("method")), tree)
+    return validated(tree, source="configuration" if path is None else str(path))
+
+
+def validated(tree: Mapping[str, Any], *, source: str) -> Config:
+    """Checks a parsed configuration; `source` is named in the error."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as err:
+        lines = [f"  {_describe(problem)}" for problem in err.errors()]
+        raise ConfigError("\n".join([f"{source}: {len(lines)} problem(s)", *lines])) from err
+
+
+def updated(config: Config, changes: Mapping[str, Any]) -> Config:
+    """A copy of `config` with dotted keys changed; a value of None leaves its key alone.
+
+    Raises:
+        ConfigError: If a value does not fit.
+    """
+    tree = config.model_dump(mode="json")
+    for key, value in changes.items():
+        if value is not None:
+            _put(tree, key, str(value) if isinstance(value, Path) else value)
+    return validated(tree, source="command line")
+
+
+def dump_config(config: Config) -> str:
+    """The whole configuration as YAML, every default written out; `load_config` reads it back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _preset(method: Any) -> dict[str, Any]:
+    """The method's preset as a tree; nothing for a method that validation will refuse."""
+    tree: dict[str, Any] = {}
+    for name, settings in PRESETS.items():
+        if name == method:
+            for key, value in settings.items():
+                _put(tree, key, value)
+    return tree
+
+
+def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `over`, section by section."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as err:
+        raise ConfigError(f"{path}: cannot be read ({err.strerror})") from err
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
+        raise ConfigError(f"{path}: is not YAML ({' '.join(str(err).split())})") from err
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: holds a {type(tree).__name__}, expected keys such as 'train:' or 'model:'")
+    return tree
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"--set {override}: expected key=value, such as --set train.epochs=3")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as err:
+        raise ConfigError(f"--set {override}: the value is not YAML ({' '.join(str(err).split())})") from err
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):  # YAML 1.1 reads 1e-4 as text; people write it as a number
+            value = float(value)
+    _put(tree, key.strip(), value)
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for name in parents:
+        tree = tree.setdefault(name, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"--set {key}: {name} is a value, not a section")
+    tree[last] = value
+
+
+def _describe(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "configuration"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if problem["type"] == "value_error":
+        return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"{key}: {problem['msg']}, got {problem['input']!r}"

@@ -1,0 +1,62 @@
+"""All sections together, and what one asks of another."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from wsi_lpd.config.model import LossConfig, ModelConfig, ReferenceConfig
+from wsi_lpd.config.section import Section
+from wsi_lpd.config.segment import SegmentConfig
+from wsi_lpd.config.tile import TileConfig
+from wsi_lpd.config.train import AugmentConfig, TrainConfig
+from wsi_lpd.presets import MethodName
+
+
+class Config(Section):
+    """The whole configuration of one project."""
+
+    name: str = Field("lpd", pattern=r"^[A-Za-z0-9._-]+$", description="Name of the run.")
+    method: MethodName = Field(
+        "lpd", description="The learning method; some have defaults of their own (wsi_lpd/presets.py)."
+    )
+    tile: TileConfig = TileConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    reference: ReferenceConfig = ReferenceConfig()
+    augment: AugmentConfig = AugmentConfig()
+    train: TrainConfig = TrainConfig()
+    segment: SegmentConfig = SegmentConfig()
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The highest learning rate: as configured, else what suits the weights that training starts from.
+
+        Random weights of the small default encoder learn far more in the same time at a high rate (docs/methods.md);
+        published ones would be lost at it.
+        """
+        if self.train.learning_rate is not None:
+            return self.train.learning_rate
+        return 1.2e-2 if self.model.weights == "none" else 1e-3
+
+    @model_validator(mode="after")
+    def _what_the_method_needs(self) -> Config:
+        if self.method == "cam" and self.model.prototypes_per_class != 1:
+            raise ValueError(
+                f"method cam has one prototype per class, model.prototypes_per_class is "
+                f"{self.model.prototypes_per_class}; leave it out, or choose method lpd"
+            )
+        if (self.model.prototypes == "bank") != (self.method == "pbip"):
+            raise ValueError(
+                f"model.prototypes is {self.model.prototypes} with method {self.method}; a bank is for pbip, and pbip "
+                "needs one; leave model.prototypes out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_loss_weight_per_scale(self) -> Config:
+        if len(self.loss.scale_weights) != len(self.model.scales):
+            raise ValueError(
+                f"loss.scale_weights has {len(self.loss.scale_weights)} numbers for {len(self.model.scales)} "
+                "model.scales; give one each"
+            )
+        return self
