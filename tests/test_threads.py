@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from wsi_lpd.threads import ahead
+from wsi_lpd.threads import ahead, in_order
 
 
 def threads():
@@ -73,3 +73,35 @@ def test_an_error_in_the_first_of_two_stages__comes_out_of_the_second():
         with pytest.raises(OSError, match="torn"):
             next(second)
     assert threads() == []
+
+
+def test_in_order__results_keep_the_order_of_the_items_whoever_is_done_first():
+    second_began = threading.Event()
+
+    def work(number: int) -> int:
+        if number == 0:
+            assert second_began.wait(5)  # only if the next item is worked on meanwhile
+        second_began.set()
+        return number * number
+
+    assert list(in_order(work, range(7), threads=2)) == [0, 1, 4, 9, 16, 25, 36]
+
+
+def test_in_order__asks_for_few_items_and_stops_asking_when_closed():
+    asked: list[int] = []
+
+    def items():
+        for number in range(100):
+            asked.append(number)
+            yield number
+
+    with closing(in_order(str, items(), threads=2)) as results:
+        assert next(results) == "0"
+    assert asked == [0, 1, 2, 3]
+
+
+def test_in_order__an_error_comes_in_its_turn():
+    results = in_order(lambda number: 12 // number, [3, 4, 0, 6], threads=2)
+    assert [next(results), next(results)] == [4, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(results)

@@ -135,7 +135,7 @@ def test_trace_strips__regions_come_as_soon_as_they_are_whole_and_are_forgotten(
     tile[3:18, 2:9], tile[5:11, 4:7], tile[7:19, 12:20] = 1, 2, 3
     label_map = np.tile(tile, (40, 1))
     joiner, seen = RegionJoiner(), 0
-    for regions, tally in traced_pieces(recut(strips_of(label_map, [7]), 7), None):
+    for regions, tally, _ in traced_pieces(recut(strips_of(label_map, [7]), 7), None):
         seen += len(joiner.add(regions, tally))
         bottom = regions.top + 7
         assert seen >= 3 * ((bottom - 1) // 20)

@@ -76,8 +76,9 @@ def tally_pixels(
     pixels = np.flatnonzero(components)
     owner = components.reshape(-1)[pixels].astype(np.int64) - 1
     areas_px = np.bincount(owner, minlength=n_regions).astype(np.int64)
-    planes = [np.bincount(owner, plane.reshape(-1)[pixels], n_regions) for plane in probabilities]
-    sums = np.stack(planes, axis=1).astype(np.int64)
+    sums = np.zeros((n_regions, len(probabilities)), np.int64)
+    for column, plane in zip(sums.T, probabilities, strict=True):
+        column[:] = np.bincount(owner, plane.reshape(-1)[pixels], n_regions)
     winner = prototypes.reshape(-1)[pixels]
     known = winner != NO_PROTOTYPE
     n_prototypes = int(winner[known].max(initial=0)) + 1

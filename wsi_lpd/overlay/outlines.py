@@ -1,16 +1,21 @@
-"""A label map in strips -> outlines of its regions, exact or simplified, one strip in memory at a time."""
+"""A label map in strips -> outlines of its regions, exact or simplified, few strips in memory at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from typing import Final, NamedTuple
 
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.joined import FinishedRegions, RegionJoiner
 from wsi_lpd.overlay.measure import Tally, tally_pixels
-from wsi_lpd.overlay.simplify import MAX_AREA_ERROR, AreaAccount, simplify_regions
+from wsi_lpd.overlay.simplify import MAX_AREA_ERROR, AreaAccount, Draft, draft, simplify_regions
 from wsi_lpd.overlay.strips import Strip
 from wsi_lpd.overlay.trace import Regions, placed, trace_regions
+from wsi_lpd.threads import in_order
+
+_THREADS: Final = 2
+"""Strips that are traced and simplified at a time; each takes memory until its regions are written."""
 
 
 class Outline(NamedTuple):
@@ -24,10 +29,32 @@ class Outline(NamedTuple):
     tolerance_px: float = 0.0
     max_area_error: float = MAX_AREA_ERROR
 
-    def of(self, regions: Regions, account: AreaAccount) -> Regions:
-        """The regions with such outlines; their frame is minded."""
-        scale = 1.0 if regions.frame is None else regions.frame.downsample_x
-        return simplify_regions(regions, self.tolerance_px * scale, account=account, max_area_error=self.max_area_error)
+    def draft(self, regions: Regions) -> Draft | None:
+        """What needs no account of `of`; their frame is minded."""
+        return draft(regions, self._tolerance(regions))
+
+    def of(self, regions: Regions, drafted: Draft | None, account: AreaAccount) -> Regions:
+        """The regions with such outlines."""
+        return simplify_regions(
+            regions,
+            self._tolerance(regions),
+            account=account,
+            max_area_error=self.max_area_error,
+            drafted=drafted,
+        )
+
+    def _tolerance(self, regions: Regions) -> float:
+        return self.tolerance_px * (1.0 if regions.frame is None else regions.frame.downsample_x)
+
+
+class Piece(NamedTuple):
+    """The regions of one strip, cut off at its edges, where the whole map has them."""
+
+    regions: Regions
+    tally: Tally
+    """What is counted over their pixels."""
+    drafted: Draft | None
+    """Their simpler outlines, where that is asked for."""
 
 
 def trace_strips(
@@ -51,21 +78,33 @@ def trace_strips(
     """
     joiner = RegionJoiner(frame=frame)
     sheet = AreaAccount() if account is None else account
-    for regions, tally in traced_pieces(strips, frame):
-        yield joiner.add(regions if outline is None else outline.of(regions, sheet), tally)
+    with closing(traced_pieces(strips, frame, outline)) as pieces:
+        for regions, tally, drafted in pieces:
+            yield joiner.add(regions if outline is None else outline.of(regions, drafted, sheet), tally)
     if (rest := joiner.finish()) is not None:
         yield rest
 
 
-def traced_pieces(strips: Iterable[Strip], frame: GridFrame | None) -> Iterator[tuple[Regions, Tally]]:
-    """The regions of each strip, cut off at its edges, where the whole map has them, and what is counted in them."""
-    top = 0
-    for strip in strips:
-        if strip.height == 0:
-            continue
+def traced_pieces(
+    strips: Iterable[Strip], frame: GridFrame | None, outline: Outline | None = None
+) -> Generator[Piece, None, None]:
+    """The pieces of the map in the order of the strips; two are in the making at a time, each in a thread."""
+
+    def piece(placed_strip: tuple[int, Strip]) -> Piece:
+        top, strip = placed_strip
         regions = placed(trace_regions(strip.labels), frame=frame, top=top)
         tally = tally_pixels(
             regions.components, len(regions), probabilities=strip.probabilities, prototypes=strip.prototypes
         )
-        yield regions, tally
+        return Piece(regions, tally, None if outline is None else outline.draft(regions))
+
+    return in_order(piece, _with_tops(strips), threads=_THREADS)
+
+
+def _with_tops(strips: Iterable[Strip]) -> Iterator[tuple[int, Strip]]:
+    """Strips that have rows, each with the row of the map at which it begins."""
+    top = 0
+    for strip in strips:
+        if strip.height:
+            yield top, strip
         top += strip.height

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import shapely
@@ -39,12 +39,38 @@ class AreaAccount:
         return errors
 
 
+class Draft(NamedTuple):
+    """What a first try makes of regions, before anybody looks at what it did to the areas.
+
+    Attributes:
+        polygons: Simplified, (N,).
+        background: What lies between the regions, exact.
+    """
+
+    polygons: Polygons
+    background: Polygons
+
+
+def draft(regions: Regions, tolerance_px: float) -> Draft | None:
+    """The costly part of `simplify_regions`, which needs no account: strips may do it at the same time.
+
+    None where there is nothing to do.
+    """
+    if tolerance_px == 0 or len(regions) == 0:
+        return None
+    # With what lies between them, the regions cover the map: their outer borders are shared borders like any other.
+    background = trace_background(regions)
+    none_exact = np.zeros(len(regions), dtype=bool)
+    return Draft(_simplified(regions.polygons, background, none_exact, tolerance_px), background)
+
+
 def simplify_regions(
     regions: Regions,
     tolerance_px: float,
     *,
     account: AreaAccount | None = None,
     max_area_error: float = MAX_AREA_ERROR,
+    drafted: Draft | None = None,
 ) -> Regions:
     """Simplifies all borders together (Visvalingam-Whyatt); vertices are only dropped, never moved.
 
@@ -58,17 +84,18 @@ def simplify_regions(
             0 changes nothing.
         account: Of the strips above, which count when the change of area is judged; this one is added.
         max_area_error: Largest change of the area of a class, as a share of it.
+        drafted: Of `draft` with the same regions and tolerance; None makes it here.
     """
     sheet = AreaAccount() if account is None else account
     before = _sums(regions, shapely.area(regions.polygons))
-    if tolerance_px == 0 or len(regions) == 0:
+    first = draft(regions, tolerance_px) if drafted is None else drafted
+    if first is None:
         sheet.add(before, before)
         return regions
-    # With what lies between them, the regions cover the map: their outer borders are shared borders like any other.
-    background = trace_background(regions)
-    exact = np.zeros(len(regions), dtype=bool)
+    exact, polygons = np.zeros(len(regions), dtype=bool), first.polygons
     for attempt in range(_ROUNDS + 1):
-        polygons = _simplified(regions.polygons, background, exact, tolerance_px)
+        if attempt:
+            polygons = _simplified(regions.polygons, first.background, exact, tolerance_px)
         after = _sums(regions, shapely.area(polygons))
         too_much = sheet.errors(before, after) > max_area_error
         failed = _failures(regions, polygons, too_much, whole_class=attempt == _ROUNDS - 1) & ~exact

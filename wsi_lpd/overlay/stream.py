@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +24,12 @@ from wsi_lpd.overlay.strips import Strip, recut
 from wsi_lpd.overlay.trace import Polygons
 from wsi_lpd.types import AnyArray
 
-STRIP_ROWS: Final = 512
-"""Height of the strips that are simplified by themselves. Borders keep a vertex where they cross a seam: 0.2 to 0.4 %
-more vertices than from the whole map at once (regions of some 30 px; with 256 rows 0.5 to 1 %, with 128 1 to 2 %)."""
+STRIP_PX: Final = 4 * 2**20
+"""Pixels of the strips that are simplified by themselves, which keeps memory flat however wide a map is."""
+
+LEAST_STRIP_ROWS: Final = 256
+"""Borders keep a vertex where they cross a seam: with 512 rows that is 0.2 to 0.4 % more vertices than from the whole
+map at once (regions of some 30 px), with 256 rows 0.5 to 1 %, with 128 1 to 2 %. Joining takes time, too."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def write_streamed_overlay(
     pixel_area_um2: float,
     slide: str = "",
     metadata: Mapping[str, str] | None = None,
-    strip_rows: int = STRIP_ROWS,
+    strip_rows: int | None = None,
 ) -> StreamedOverlay:
     """Traces, simplifies, measures and writes a label map that is never in memory as a whole.
 
@@ -77,7 +81,7 @@ def write_streamed_overlay(
         pixel_area_um2: Area of a label-map pixel.
         slide: As in `write_overlay`.
         metadata: Provenance, as in `write_overlay`.
-        strip_rows: Height of the strips that are simplified by themselves.
+        strip_rows: Height of the strips that are simplified by themselves; None = what suits the width of the map.
 
     Raises:
         OverlayError: As `write_overlay`.
@@ -85,7 +89,9 @@ def write_streamed_overlay(
     outline, texts = Outline(tolerance_px), dict(metadata or {})
 
     def cut() -> Iterator[Strip]:
-        return recut(strips(), strip_rows)
+        given = iter(strips())
+        for first in given:
+            yield from recut(chain([first], given), strip_rows or _rows_for(first.labels.shape[1]))
 
     if max_vertices is not None:
         fit = outline_within(cut, outline, max_vertices=max_vertices, frame=frame)
@@ -98,6 +104,10 @@ def write_streamed_overlay(
     features = _features(totals.counting(_by_class(batches) if merge else batches), classes, pixel_area_um2)
     n_features = write_overlay(path, features, slide=slide, metadata=texts)
     return totals.overlay(n_features, outline.tolerance_px, classes)
+
+
+def _rows_for(width: int) -> int:
+    return max(LEAST_STRIP_ROWS, STRIP_PX // width)
 
 
 @dataclass

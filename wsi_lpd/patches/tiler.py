@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,7 @@ from wsi_lpd.patches.store import PatchStore, StoreWriter, recover, refuse_forei
 from wsi_lpd.progress import SILENT, Advance, Progress
 from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
 from wsi_lpd.slide.resample import choose_level
-from wsi_lpd.threads import n_threads
+from wsi_lpd.threads import in_order, n_threads
 from wsi_lpd.types import Box, Float32Array, Int64Array, UInt8Array
 from wsi_lpd.versions import versions_of
 
@@ -173,32 +171,14 @@ def _write(
     n_done = writer.n_done
     advance(n_done)
     todo = [read for read in plan.reads if read.first + len(read.offsets_px) > n_done]
-    with closing(_in_order(slide, todo, plan.meta.patch_px, threads)) as results:
-        for read, packed in results:
+    patch_px = plan.meta.patch_px
+    with closing(in_order(lambda read: _cut_and_pack(slide, read, patch_px), todo, threads=threads)) as results:
+        for read, packed in zip(todo, results, strict=True):
             # A resumed run may begin inside a read: what its shard holds already is not written again.
             fresh = packed[max(n_done - read.first, 0) :]
             writer.append(fresh)
             renew()
             advance(len(fresh))
-
-
-def _in_order(
-    slide: Slide, reads: list[Read], patch_px: int, threads: int
-) -> Generator[tuple[Read, list[bytes]], None, None]:
-    """Makes reads in threads, a few ahead of the writer, and hands them out in order."""
-    pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="tile")
-    ahead: deque[tuple[Read, Future[list[bytes]]]] = deque()
-    try:
-        for read in reads:
-            ahead.append((read, pool.submit(_cut_and_pack, slide, read, patch_px)))
-            if len(ahead) > threads + 1:
-                first, future = ahead.popleft()
-                yield first, future.result()
-        while ahead:
-            first, future = ahead.popleft()
-            yield first, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _check_same(path: Path, plan: TilingPlan) -> None:
