@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env demo test lint test-slow test-gpu bench-methods wheel clean
+.PHONY: env demo test lint test-slow test-gpu bench bench-methods wheel clean
 
 env: $(VENV)/.installed
 
@@ -34,6 +34,9 @@ test-gpu: env
 bench-methods: env  ## the tables of docs/methods.md; DATA=FOLDER/wsss4luad/3.testing adds real tissue, GPU=1 larger sizes
 	$(BIN)/python benchmarks/methods.py $(if $(GPU),--size gpu --out bench-methods-gpu,--out bench-methods) \
 		$(if $(DATA),--data "$(DATA)") $(BENCH)
+
+bench: env       ## the tables of docs/performance.md; BENCH="--parts tiles,maps --no-peers" passes options on
+	$(BIN)/python benchmarks/engine/bench.py $(BENCH)
 
 wheel: env
 	$(BIN)/python -m build
