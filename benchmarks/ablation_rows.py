@@ -23,6 +23,7 @@ class Row:
         reads: It trains nothing and reads the runs of this row; of several, of the best under the oracle gate.
         refinement: How the maps of `reads` are refined.
         gate: The one gate it stands for; None shows all.
+        extra: Runs only when it is asked for by name.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Row:
     reads: tuple[str, ...] = ()
     refinement: RefinementName = "none"
     gate: GateName | None = None
+    extra: bool = False
 
 
 METHODS: Mapping[str, Row] = {
@@ -108,17 +110,18 @@ ABLATION: Mapping[str, Row] = {
     "plus-pseudo": Row("ours: + pseudo masks", ("loss.pseudo_weight=1",), on="plus-mosaic"),
     "lpd": METHODS["lpd"],
     "no-diversity": Row("default without diversity", ("loss.diversity_weight=0",), on="lpd"),
-    "no-usage": Row("default without usage guard", ("loss.usage_weight=0",), on="lpd"),
-    "no-spread": Row("default without spreading", ("loss.spread=false",), on="lpd"),
-    "K1": Row("default with K = 1", ("model.prototypes_per_class=1",), on="lpd"),
-    "K10": Row("default with K = 10", ("model.prototypes_per_class=10",), on="lpd"),
-    "correlation": Row("default, correlation form", ("loss.diversity_form=correlation",), on="lpd"),
-    "no-pseudo": Row("default without pseudo masks", ("loss.pseudo_weight=0",), on="lpd"),
-    "no-exclusion": Row("default without exclusion", ("loss.exclusion_weight=0",), on="lpd"),
-    "no-mosaic": Row("default without mosaics", ("augment.mosaic=0",), on="lpd"),
+    "no-usage": Row("default without usage guard", ("loss.usage_weight=0",), on="lpd", extra=True),
+    "no-spread": Row("default without spreading", ("loss.spread=false",), on="lpd", extra=True),
+    "K1": Row("default with K = 1", ("model.prototypes_per_class=1",), on="lpd", extra=True),
+    "K10": Row("default with K = 10", ("model.prototypes_per_class=10",), on="lpd", extra=True),
+    "correlation": Row("default, correlation form", ("loss.diversity_form=correlation",), on="lpd", extra=True),
+    "no-pseudo": Row("default without pseudo masks", ("loss.pseudo_weight=0",), on="lpd", extra=True),
+    "no-exclusion": Row("default without exclusion", ("loss.exclusion_weight=0",), on="lpd", extra=True),
+    "no-mosaic": Row("default without mosaics", ("augment.mosaic=0",), on="lpd", extra=True),
 }
 """R0 to R10 are those of the ablation plan. R9 stands on R6b, whose refiner is the default's; from there every line
-adds something of ours until the default is reached, and below it stand the default's parts, each switched off alone."""
+adds something of ours until the default is reached, and below it stand the default's parts, each switched off alone.
+Most of those run only when asked for, which keeps the whole below two hours on two cores."""
 
 DIFFERENCES: tuple[tuple[str, str, str], ...] = (
     ("R4", "R2", "the repaired diversity term against none"),

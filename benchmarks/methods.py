@@ -108,7 +108,7 @@ def _rows(cohort: str, seed: int, options: argparse.Namespace) -> list[str]:
     if options.table in ("methods", "all") and seed < options.seeds:
         names |= dict.fromkeys(METHODS)
     if options.table in ("ablation", "all") and seed < options.ablation_seeds and cohort == "synthetic":
-        names |= {name: None for name, row in ABLATION.items() if not row.reads}
+        names |= {name: None for name, row in ABLATION.items() if not row.reads and (options.rows or not row.extra)}
     return [name for name in names if options.rows is None or name in options.rows]
 
 

@@ -213,10 +213,18 @@ def options(**changes):
 def test_planned_runs__are_each_planned_once_and_share_the_default():
     jobs = methods_benchmark.planned_jobs(SIZES["cpu"], ["synthetic", "wsss4luad"], options())
     names = [job.name for job in jobs]
-    assert len(set(names)) == len(names) == 2 * 3 * 4 + 2 * (len(TRAINED) - 4)
+    asked_for = [row for row in TRAINED if not ablation_rows.ROWS[row].extra]
+    assert len(set(names)) == len(names) == 2 * 3 * 4 + 2 * (len(asked_for) - 4)
     assert names.count("synthetic-lpd-1") == 1
     assert {job.row for job in jobs if job.cohort == "wsss4luad"} == set(ablation_rows.METHODS)
     assert {load_config(None, job.settings).train.seed for job in jobs} == {0, 1, 2}
+
+
+def test_extra_rows__run_when_they_are_named():
+    jobs = methods_benchmark.planned_jobs(SIZES["cpu"], ["synthetic"], options(rows=["K10", "no-diversity"]))
+    assert [job.name for job in jobs] == [
+        f"synthetic-{row}-{seed}" for seed in (0, 1) for row in ("no-diversity", "K10")
+    ]
 
 
 def test_set__comes_before_what_makes_the_row():
