@@ -30,7 +30,7 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Redo what is
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON summary on stdout.")]
 
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes of this machine; each takes one slide at a time.")
+    int | None, typer.Option("--workers", min=1, help="Processes of this machine that do slides, or parts of a slide.")
 ]
 SchedulerOption = Annotated[
     str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A running Dask cluster: tcp://host:8786.")

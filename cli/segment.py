@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from wsi_lpd.config import SegmentConfig
     from wsi_lpd.distributed.cluster import ClusterChoice
-    from wsi_lpd.segment.job import SegmentSummary
     from wsi_lpd.segment.outputs import Outputs
+    from wsi_lpd.segment.summary import SegmentSummary
 
 
 def segment(

@@ -106,7 +106,8 @@ def tile(
         raise typer.BadParameter(f"--origin {origin}: expected auto, level0 or bounds")
     with user_errors():
         from wsi_lpd.config import load_config, updated
-        from wsi_lpd.patches.job import LabelSource, SlideTask, TileJob
+        from wsi_lpd.patches.job import TileJob
+        from wsi_lpd.patches.slide_task import LabelSource, SlideTask
 
         cluster = cluster_choice(workers, scheduler, scheduler_file)
         if cluster is not None and dry_run:

@@ -120,17 +120,17 @@ def test_the_same_command_again__does_nothing_and_overwrite_gives_the_same_bytes
 def test_a_run_that_was_interrupted__goes_on_and_writes_the_same_bytes(work, tmp_path, monkeypatch):
     finely = ("--set", "segment.output_stride=1")  # several strips
     segment(work, tmp_path / "whole.geojson", "--mask", tmp_path / "whole.ome.tif", *finely)
-    append = StripStore.append
+    write = StripStore.write
 
-    def one_and_no_more(store, strip):
-        if len(store) == 1:
+    def one_and_no_more(store, index, strip):
+        if index == 1:
             raise KeyboardInterrupt
-        append(store, strip)
+        write(store, index, strip)
 
     words = ("segment", work / "slides" / "one.svs", "--model", work / "run", "--out", tmp_path / "m.geojson", *SMOKE)
     words = (*words, "--mask", tmp_path / "m.ome.tif", *finely)
     with monkeypatch.context() as context:
-        context.setattr(StripStore, "append", one_and_no_more)
+        context.setattr(StripStore, "write", one_and_no_more)
         assert "run the same command again" in run(*words, status=130).stderr
     assert [p.name for p in (tmp_path / "m.geojson.partial").glob("*.strip")] == ["000000.strip"]
     run(*words)

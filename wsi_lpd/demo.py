@@ -17,7 +17,8 @@ from wsi_lpd.evaluate.evaluation import evaluate_files
 from wsi_lpd.files import write_text
 from wsi_lpd.models.card import load_card
 from wsi_lpd.models.device import choose_device
-from wsi_lpd.patches.job import LabelSource, SlideTask, TileJob
+from wsi_lpd.patches.job import TileJob
+from wsi_lpd.patches.slide_task import LabelSource, SlideTask
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.segment.job import SegmentJob
 from wsi_lpd.segment.outputs import Outputs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,41 @@ def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 `text` to `path`, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def add_file(folder: Path, name: str, data: bytes, *, is_ours: Callable[[], bool]) -> bool:
+    """Adds a whole file to a folder that others may fill too, or may meanwhile have begun anew for something else.
+
+    The temporary file lies in `folder` itself when `is_ours` is asked. A folder that takes its place after that does
+    not hold the file, so nothing gets from one into the other; nor is a folder made that somebody has removed.
+
+    Args:
+        folder: Must be there.
+        name: Place of the file in it; folders on the way are made.
+        data: All of it.
+        is_ours: Whether the folder is still what the file is for.
+
+    Returns:
+        Whether it was; if not, nothing is added.
+
+    Raises:
+        OSError: If the folder is gone, or the file cannot be written.
+    """
+    path = folder / name
+    temporary = folder / f".{uuid.uuid4().hex[:8]}.{path.name}"
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if not is_ours():
+            return False
+        for between in reversed(Path(name).parents[:-1]):
+            (folder / between).mkdir(exist_ok=True)
+        temporary.replace(path)
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def remove(path: Path) -> None:

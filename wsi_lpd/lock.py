@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ STALE_S = 900.0
 
 NAMELESS_S = 10.0
 """A lock without its owner's name is dead after this time."""
+
+RENEW_S = 60.0
+"""How often one who only waits renews a lock."""
 
 _POLL_S = 0.2
 
@@ -47,6 +51,30 @@ def locked(path: Path, *, wait_s: float = 0.0) -> Iterator[Callable[[], None]]:
     finally:
         if _holder(lock) == mine:
             lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def kept_locked(path: Path) -> Iterator[None]:
+    """As `locked`, for one who waits while others write for it: a thread renews the lock.
+
+    Raises:
+        BusyError: If another process holds it.
+    """
+    ended = threading.Event()
+
+    def keep(renew: Callable[[], None]) -> None:
+        while not ended.wait(RENEW_S):
+            with suppress(OSError):  # the next time may go better
+                renew()
+
+    with locked(path) as renew:
+        thread = threading.Thread(target=keep, args=(renew,), name="lock", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
 
 def _wait_for(lock: Path, text: str, path: Path, wait_s: float) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from distributed import Client
 
 from wsi_lpd.distributed.cluster import ClusterChoice, connected
 from wsi_lpd.distributed.slides import go_to
-from wsi_lpd.distributed.tasks import outcomes
+from wsi_lpd.distributed.tasks import Shared, outcomes
 from wsi_lpd.errors import ClusterError, SlideError
 
 
@@ -44,6 +46,61 @@ def test_an_error_that_we_explain__is_told_and_not_tried_again(client: Client, t
     assert (tmp_path / "bad").read_text() == "tried\n"
 
 
+def test_work_that_others_can_share__is_finished_when_every_part_is_done(client: Client, tmp_path: Path) -> None:
+    def part(item: int, number: int) -> None:
+        (tmp_path / f"{item}-{number}").write_text(str(os.getpid()))
+
+    def work(item: int) -> int | Shared[int]:
+        def finish() -> int:
+            return len(list(tmp_path.glob(f"{item}-*")))
+
+        return -1 if item == 0 else Shared([partial(part, item, number) for number in range(item - 1)], finish)
+
+    found = {outcome.item: (outcome.result, outcome.error) for outcome in outcomes(client, work, range(5))}
+    assert found == {0: (-1, None), 1: (0, None), 2: (1, None), 3: (2, None), 4: (3, None)}
+    assert str(os.getpid()) not in {path.read_text() for path in tmp_path.iterdir()}
+
+
+def test_an_error_in_a_part__is_told_once_and_ends_its_item_alone(client: Client, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+
+    def part(item: str, number: int) -> None:
+        (tmp_path / f"{item}-{number}").touch()
+        if item == "bad" and number == 0:
+            raise SlideError("bad: is damaged")
+        end = time.monotonic() + 60
+        while item == "bad" and not told.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def work(item: str) -> Shared[str]:
+        return Shared([partial(part, item, number) for number in range(20)], partial(str.upper, item))
+
+    found = []
+    for outcome in outcomes(client, work, ["bad", "good"]):
+        found.append((outcome.item, outcome.result, outcome.error))
+        end = time.monotonic() + 60
+        while sum(map(len, client.processing().values())) > 1 and time.monotonic() < end:
+            time.sleep(0.01)  # until the scheduler has heard of it; both workers are at parts that wait
+        told.touch()
+    assert found == [("bad", None, "bad: is damaged"), ("good", "GOOD", None)]
+    assert len(list(tmp_path.glob("good-*"))) == 20
+    assert len(list(tmp_path.glob("bad-*"))) < 10  # what had begun by then
+
+
+def test_a_part_that_is_killed__is_tried_again(client: Client, tmp_path: Path) -> None:
+    def part(number: int) -> None:
+        if number == 1 and not (tmp_path / "died").exists():
+            (tmp_path / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        (tmp_path / f"done {number}").touch()
+
+    def work(item: str) -> Shared[int]:
+        return Shared([partial(part, number) for number in range(3)], lambda: len(list(tmp_path.glob("done *"))))
+
+    assert [outcome.result for outcome in outcomes(client, work, ["slide"])] == [3]
+    assert (tmp_path / "died").exists()
+
+
 def test_a_bug__keeps_its_traceback(client: Client) -> None:
     def work(item: int) -> float:
         return 1 / item
@@ -65,10 +122,12 @@ def test_a_worker_that_is_killed__costs_a_retry_and_nothing_else(client: Client,
 
 
 def test_a_task_that_kills_every_worker__is_given_up_by_name() -> None:
-    def work(item: str) -> str:
+    def part(item: str) -> None:
         if item == "huge":
             os.kill(os.getpid(), signal.SIGKILL)
-        return item
+
+    def work(item: str) -> str | Shared[str]:
+        return item if item == "small" else Shared([partial(part, item)], lambda: item)
 
     with connected(ClusterChoice(workers=1)) as alone:
         found = {outcome.item: outcome.error for outcome in outcomes(alone, work, ["huge", "small"])}

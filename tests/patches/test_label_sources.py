@@ -14,7 +14,7 @@ from wsi_lpd.patches import shard as shard_module
 from wsi_lpd.patches.label_folder import group_of, label_text
 from wsi_lpd.patches.labels import class_balance, read_labels, read_masks, read_patches, split_folder
 from wsi_lpd.patches.shard import pack
-from wsi_lpd.patches.store import StoreWriter
+from wsi_lpd.patches.writer import StoreWriter
 
 ROWS = [(1, 0, 1, 0), (0, 1, 0, 0), (1, 1, 0, 1), (0, 0, 0, 0)]
 NAMES = ("TUM", "STR", "LYM", "NEC")

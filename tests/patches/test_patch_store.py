@@ -12,7 +12,8 @@ import zarr
 from wsi_lpd.errors import StoreError
 from wsi_lpd.patches import shard as shard_module
 from wsi_lpd.patches.shard import pack
-from wsi_lpd.patches.store import PatchStore, StoreWriter, partial_path, recover
+from wsi_lpd.patches.store import PatchStore, partial_path
+from wsi_lpd.patches.writer import StoreWriter, recover
 
 
 @pytest.fixture

@@ -18,10 +18,12 @@ from tiny_slides import tissue_pixels, write_svs
 
 from wsi_lpd.config import TileConfig, TissueConfig
 from wsi_lpd.errors import BusyError, SlideError, StoreError
+from wsi_lpd.patches import plan as plan_module
 from wsi_lpd.patches import shard as shard_module
 from wsi_lpd.patches import tiler
+from wsi_lpd.patches.plan import open_to_tile, plan_tiling
 from wsi_lpd.patches.store import PatchStore
-from wsi_lpd.patches.tiler import open_to_tile, plan_tiling, tile_slide
+from wsi_lpd.patches.tiler import tile_slide
 from wsi_lpd.types import Box, Size
 
 SHARD_BYTES = 100 * 48 * 48 * 3  # 100 patches of 48 px: 800 patches of the tiny slide make 8 or so shards
@@ -71,7 +73,7 @@ def test_tile_slide__a_read_of_many_patches_gives_what_single_reads_give(
 ):
     path = make_slide()
     tiled(path, tmp_path / "many.zarr", tile_config)
-    monkeypatch.setattr(tiler, "patches_per_read", lambda grid, downsample: 1)
+    monkeypatch.setattr(plan_module, "patches_per_read", lambda grid, downsample: 1)
     tiled(path, tmp_path / "single.zarr", tile_config)
     many, single = PatchStore.open(tmp_path / "many.zarr"), PatchStore.open(tmp_path / "single.zarr")
     order = np.lexsort(many.coords.T)
@@ -185,7 +187,7 @@ def test_tile_slide__overwrite_keeps_the_old_store_until_the_new_one_is_complete
 
     cut = tiler.cut_patches
     monkeypatch.setattr(tiler, "cut_patches", broken)
-    monkeypatch.setattr(tiler, "patches_per_read", lambda grid, downsample: 4)
+    monkeypatch.setattr(plan_module, "patches_per_read", lambda grid, downsample: 4)
     with pytest.raises(SlideError):
         tiled(path, out, tile_config.model_copy(update={"patch_px": 40}), overwrite=True)
     assert tree_bytes(out) == before
@@ -223,11 +225,11 @@ SCRIPT = textwrap.dedent(
     from pathlib import Path
     import zarr.storage._local as local
     from wsi_lpd.config import TileConfig
-    from wsi_lpd.patches import shard, store, tiler
+    from wsi_lpd.patches import plan, shard, tiler, writer
 
     slide_path, out, config, moment, shard_bytes = sys.argv[1:]
     shard.SHARD_BYTES = int(shard_bytes)
-    tiler.patches_per_read = lambda grid, downsample: 3
+    plan.patches_per_read = lambda grid, downsample: 3
     name, _, count = moment.partition(":")
     state = {"left": int(count or 0)}
 
@@ -245,7 +247,7 @@ SCRIPT = textwrap.dedent(
         setattr(owner, attribute, wrapper)
 
     if name == "shard":
-        before(store.StoreWriter, "_write_shard")
+        before(writer.StoreWriter, "_write_shard")
     elif name == "read":
         before(tiler, "cut_patches")
     elif name == "replace":  # zarr has written its temporary file and not renamed it yet
@@ -253,9 +255,9 @@ SCRIPT = textwrap.dedent(
         before(Path, "replace")
     elif name == "rename":
         before(Path, "rename")
-    with tiler.open_to_tile(slide_path) as slide:
-        plan = tiler.plan_tiling(slide, TileConfig.model_validate(json.loads(config)))
-        report = tiler.tile_slide(slide, Path(out), plan, threads=2, overwrite=name == "rename" and "old" in out)
+    with plan.open_to_tile(slide_path) as slide:
+        planned = plan.plan_tiling(slide, TileConfig.model_validate(json.loads(config)))
+        report = tiler.tile_slide(slide, Path(out), planned, threads=2, overwrite=name == "rename" and "old" in out)
     print(report.status)
     """
 )

@@ -7,7 +7,9 @@ import pytest
 from colour_predictor import ColourPredictor, everywhere, landmarks
 
 from wsi_lpd.config import SegmentConfig
+from wsi_lpd.segment import plan as plan_module
 from wsi_lpd.segment.plan import plan_map
+from wsi_lpd.segment.strips import StripGrid
 from wsi_lpd.slide import TissueMask, open_slide
 
 
@@ -30,6 +32,31 @@ def test_the_first_batch__holds_the_first_window_that_reaches_the_row(slide, off
         assert first % size == 0
         expected = reaching[0] if reaching else len(plan.places)
         assert first <= expected < first + size
+
+
+@pytest.mark.parametrize("offset", [0, 12])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_the_last_batch__holds_the_last_window_that_begins_above_the_row(slide, offset, size):
+    plan = plan_map(slide, everywhere(slide), ColourPredictor(), SegmentConfig(grid_offset_px=offset))
+    for row in range(1, plan.strips.height + 1, 9):
+        above = sum(p.top // plan.stride < row for p in plan.places)
+        end = plan.end_of_batches(row, size)
+        assert end % size == 0 or end == len(plan.places)
+        assert above <= end < above + size
+
+
+@pytest.mark.parametrize("offset", [0, 12])
+def test_windows_of_strips__are_counted_where_they_begin(slide, offset, monkeypatch):
+    monkeypatch.setattr(plan_module, "StripGrid", lambda *sizes: StripGrid(*sizes, strip_rows=31))
+    mask = np.zeros((41, 65), bool)
+    mask[3:14, 5:30] = mask[30:35, 20:60] = True
+    plan = plan_map(slide, TissueMask(mask, 20.0, 20.0), ColourPredictor(), SegmentConfig(grid_offset_px=offset))
+    counts = plan.windows_of_strips()
+    assert len(counts) == len(plan.strips)
+    assert sum(counts) == len(plan.places)
+    for i, count in enumerate(counts[1:], start=1):
+        top, bottom = plan.strips.rows_of(i)
+        assert count == sum(top <= p.top // plan.stride < bottom for p in plan.places)
 
 
 def test_the_map__covers_the_slide_and_no_more_than_a_pixel_beside_it(slide):

@@ -20,6 +20,7 @@ from wsi_lpd.errors import BusyError, OverlayError, SlideError
 from wsi_lpd.lock import locked
 from wsi_lpd.segment import job as job_module
 from wsi_lpd.segment import plan as plan_module
+from wsi_lpd.segment import slide_map as map_module
 from wsi_lpd.segment.job import SegmentJob
 from wsi_lpd.segment.outputs import Outputs
 from wsi_lpd.segment.plan import plan_map
@@ -63,7 +64,7 @@ def patchy(slide):
 
 @pytest.mark.parametrize("where", [everywhere, patchy])
 @pytest.mark.parametrize(("overlap", "offset"), [(0.5, 0), (0.3, 20), (0.0, 0)])
-def test_strips__are_the_same_whichever_is_begun_with(slide_path, where, overlap, offset):
+def test_strips__are_the_same_whichever_are_asked_for(slide_path, where, overlap, offset):
     config = CONFIG.model_copy(update={"overlap": overlap, "grid_offset_px": offset})
     predictor = MoodyPredictor(mpp=0.61)
     with open_slide(slide_path) as slide:
@@ -72,23 +73,28 @@ def test_strips__are_the_same_whichever_is_begun_with(slide_path, where, overlap
         whole = list(segment_slide(slide, tissue, predictor, config, plan=plan))
         assert len(whole) == len(plan.strips) > 5
         assert any(strip.labels.any() for strip in whole)
-        for first in range(1, len(whole) + 1):
-            later = list(segment_slide(slide, tissue, predictor, config, plan=plan, first=first))
-            assert len(later) == len(whole) - first
-            for one, other in zip(whole[first:], later, strict=True):
+        ranges = [(first, None) for first in range(1, len(whole) + 1)]
+        ranges += [(first, min(first + 2, len(whole))) for first in range(len(whole))]
+        for first, end in ranges:
+            chosen = list(segment_slide(slide, tissue, predictor, config, plan=plan, first=first, end=end))
+            for one, other in zip(whole[first:end], chosen, strict=True):
                 for a, b in zip(one, other, strict=True):
                     np.testing.assert_array_equal(a, b)
 
 
-def test_a_strip_that_is_begun_with__costs_its_own_windows_and_less_than_a_batch(slide_path):
+@pytest.mark.parametrize("index", [0, 2, -1])
+def test_a_strip_alone__costs_the_windows_that_reach_it_and_less_than_two_batches(slide_path, index):
     predictor = ColourPredictor()
     with open_slide(slide_path) as slide:
         tissue = everywhere(slide)
         plan = plan_map(slide, tissue, predictor, CONFIG)
-        last = len(plan.strips) - 1
-        reaching = sum(p.top // plan.stride + plan.side > plan.strips.rows_of(last)[0] for p in plan.places)
-        list(segment_slide(slide, tissue, predictor, CONFIG, plan=plan, first=last))
-    assert reaching <= predictor.n_seen < reaching + CONFIG.batch_size
+        first = range(len(plan.strips))[index]
+        top, bottom = plan.strips.rows_of(first)
+        tops = [place.top // plan.stride for place in plan.places]
+        reaching = sum(top - plan.side < place < bottom for place in tops)
+        list(segment_slide(slide, tissue, predictor, CONFIG, plan=plan, first=first, end=first + 1))
+    assert 0 < reaching <= predictor.n_seen <= reaching + 2 * (CONFIG.batch_size - 1)
+    assert reaching < len(tops)
 
 
 class StopsAfter(StripStore):
@@ -97,10 +103,10 @@ class StopsAfter(StripStore):
     n_strips = 3
     error = OSError
 
-    def append(self, strip):
-        if len(self) == self.n_strips:
+    def write(self, index, strip):
+        if index == self.n_strips:
             raise self.error("stopped")
-        super().append(strip)
+        super().write(index, strip)
 
 
 @pytest.mark.parametrize("n_strips", [0, 1, 4])
@@ -111,7 +117,7 @@ def test_a_stopped_run__goes_on_and_writes_the_same_bytes(tmp_path, slide_path, 
     with monkeypatch.context() as context:
         context.setattr(StopsAfter, "n_strips", n_strips)
         context.setattr(StopsAfter, "error", error)
-        context.setattr(job_module, "StripStore", StopsAfter)
+        context.setattr(map_module, "StripStore", StopsAfter)
         with pytest.raises(error):
             job_of().run(str(slide_path), stopped)
     assert len(list(stopped.working_folder.glob("*.strip"))) == n_strips
@@ -123,6 +129,55 @@ def test_a_stopped_run__goes_on_and_writes_the_same_bytes(tmp_path, slide_path, 
     assert sorted(p.name for p in (tmp_path / "stopped").iterdir()) == ["map.geojson", "map.ome.tif", "map.png"]
     assert n_strips == 0 or predictor.n_seen < told.n_windows
     assert not [r for r in caplog.records if r.levelname == "WARNING"]
+
+
+def test_strips_behind_a_gap__are_kept_and_the_same_bytes_are_written(tmp_path, slide_path, caplog):
+    """As workers leave them that each make a block of one slide."""
+    whole, left = outputs_in(tmp_path / "whole"), outputs_in(tmp_path / "left")
+    told = job_of().run(str(slide_path), whole)
+    job = job_of()
+    begun = job.begin(str(slide_path), left)
+    assert list(begun.missing) == list(range(len(begun.missing)))
+    assert len(begun.missing) > 5
+    last = begun.missing[-1]
+    for block in (range(1, 2), range(last - 1, last + 1)):
+        job.make_block(str(slide_path), left, block)
+    kept = {path: path.stat().st_mtime_ns for path in left.working_folder.glob("*.strip")}
+    assert sorted(path.name for path in kept) == [f"{i:06d}.strip" for i in (1, last - 1, last)]
+    written = []
+    with pytest.MonkeyPatch.context() as context:
+        original = StripStore.write
+        context.setattr(StripStore, "write", lambda *args: written.append(args[1]) or original(*args))
+        again = job_of().run(str(slide_path), left)
+    assert written == [0, *range(2, last - 1)]
+    assert (again.area_mm2, again.n_regions) == (told.area_mm2, told.n_regions)
+    assert files_of(left) == files_of(whole)
+    assert not [r for r in caplog.records if r.levelname == "WARNING"]
+
+
+def test_a_block__is_refused_where_another_map_has_been_begun(tmp_path, slide_path):
+    outputs = outputs_in(tmp_path)
+    with pytest.raises(OverlayError, match="is gone; another run has ended or replaced it"):
+        job_of().make_block(str(slide_path), outputs, range(2))
+    assert not outputs.working_folder.exists()
+    job_of(CONFIG.model_copy(update={"gate": "none"})).begin(str(slide_path), outputs)
+    with pytest.raises(OverlayError, match=r"holds a map with another settings\.gate"):
+        job_of().make_block(str(slide_path), outputs, range(2))
+    assert not list(outputs.working_folder.glob("*.strip"))
+
+
+def test_a_slide_in_blocks__is_warned_of_once(tmp_path, slide_path, monkeypatch, caplog):
+    outputs = outputs_in(tmp_path)
+    monkeypatch.setattr(map_module, "find_tissue", lambda slide, _: TissueMask(np.zeros((5, 7), bool), 200.0, 200.0))
+    job = job_of()
+    begun = job.begin(str(slide_path), outputs)
+    for block in begun.blocks(2):
+        job.make_block(str(slide_path), outputs, block)
+    summary = job.finish(str(slide_path), outputs, begun)
+    assert (summary.n_windows, summary.n_regions) == (0, 0)
+    assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
+        f"{slide_path}: no tissue found; the overlay will be empty"
+    ]
 
 
 def test_a_run_stopped_while_files_are_written__looks_at_nothing_again(tmp_path, slide_path, monkeypatch):
@@ -143,7 +198,7 @@ def test_a_run_stopped_while_files_are_written__looks_at_nothing_again(tmp_path,
 
 def stopped_run(slide_path, outputs, monkeypatch, config=CONFIG, predictor=None):
     with monkeypatch.context() as context:
-        context.setattr(job_module, "StripStore", StopsAfter)
+        context.setattr(map_module, "StripStore", StopsAfter)
         with pytest.raises(OSError, match="stopped"):
             job_of(config, predictor).run(str(slide_path), outputs)
 
@@ -302,7 +357,7 @@ SCRIPT = textwrap.dedent(
 def start(tmp_path, slide_path, out, moment=0):
     script = tmp_path / "segment_and_die.py"
     script.write_text(SCRIPT)
-    words = [script, slide_path, out, Path(__file__).parent, CONFIG.model_dump_json(), STRIP_ROWS, moment]
+    words = [script, slide_path, out, Path(__file__).parents[1], CONFIG.model_dump_json(), STRIP_ROWS, moment]
     process = subprocess.Popen(
         [sys.executable, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -25,7 +25,7 @@ def folder(tmp_path):
 def filled(folder, count=3, **changes):
     store = StripStore(folder, GRID, IDENTITY | changes)
     for index in range(len(store), count):
-        store.append(strip(index))
+        store.write(index, strip(index))
     return store
 
 
@@ -56,10 +56,43 @@ def test_a_store_of_the_same_map__goes_on(folder, caplog):
     assert not caplog.records
 
 
-def test_a_missing_strip__is_the_first_unfinished_one(folder):
+def test_a_missing_strip__ends_the_row_and_those_behind_it_are_kept(folder):
     filled(folder)
     (folder / "000001.strip").unlink()
-    assert len(StripStore(folder, GRID, IDENTITY)) == 1
+    store = StripStore(folder, GRID, IDENTITY)
+    assert (len(store), store.missing, store.is_complete) == (1, [1], False)
+    store.write(1, strip(1))
+    assert (len(store), store.missing, store.is_complete) == (3, [], True)
+    assert all(same(store[i], strip(i)) for i in range(3))
+
+
+def test_who_joins__leaves_alone_what_others_are_writing(folder):
+    filled(folder, 1)
+    others = folder / ".0123abcd.000001.strip"
+    others.write_bytes(b"half")
+    store = StripStore(folder, GRID, IDENTITY, joins=True)
+    assert store.missing == [1, 2]
+    store.write(2, strip(2))
+    assert others.exists()
+    assert StripStore(folder, GRID, IDENTITY).missing == [1]
+    assert not others.exists()
+
+
+def test_a_strip_of_a_task_that_nobody_waits_for__gets_into_no_other_map(folder, monkeypatch):
+    StripStore(folder, GRID, IDENTITY)
+    old = StripStore(folder, GRID, IDENTITY, joins=True)
+    new = StripStore(folder, GRID, IDENTITY | {"downsample": 8.2})
+    with pytest.raises(OverlayError, match="holds a map with another downsample"):
+        old.write(1, strip(1))
+    # As if the folder were begun anew right behind the question.
+    monkeypatch.setattr(old, "_is_same", lambda: StripStore(folder, GRID, IDENTITY | {"downsample": 8.4}) is not None)
+    with pytest.raises(FileNotFoundError):
+        old.write(1, strip(1))
+    assert [path.name for path in folder.iterdir()] == ["strips.json"]
+    new.remove()
+    with pytest.raises(FileNotFoundError):
+        old.write(1, strip(1))
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(
@@ -118,5 +151,5 @@ def test_a_flipped_bit__is_found(folder):
 def test_a_strip_of_another_shape__is_refused(folder):
     store = filled(folder, 2)
     with pytest.raises(ValueError, match="strip 2 has shapes"):
-        store.append(strip(0))
+        store.write(2, strip(0))
     assert len(store) == 2

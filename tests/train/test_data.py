@@ -10,7 +10,7 @@ from wsi_lpd.errors import TrainingError
 from wsi_lpd.patches.labels import read_labels
 from wsi_lpd.patches.meta import SlideIdentity, StoreMeta
 from wsi_lpd.patches.shard import pack
-from wsi_lpd.patches.store import StoreWriter
+from wsi_lpd.patches.writer import StoreWriter
 from wsi_lpd.train import data
 from wsi_lpd.train.data import epoch_batches, ordered_batches, split_by_group, training_batches
 from wsi_lpd.types import Size

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
 from wsi_lpd.errors import ClusterError
 
 _PATIENCE = "30s"
+_RESTART_PATIENCE = "1h"
+"""Dask would give a process up that has died and not come back within 15 seconds, as on a busy machine it may not."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,11 @@ def connected(choice: ClusterChoice, *, n_gpus: int = 0) -> Iterator[Client]:
     """
     _silence_dask()
     if choice.workers is not None:
-        with _local(choice.workers, choice.threads_each(), n_gpus) as cluster, Client(cluster) as client:
+        with (
+            dask.config.set({"distributed.deploy.lost-worker-timeout": _RESTART_PATIENCE}),
+            _local(choice.workers, choice.threads_each(), n_gpus) as cluster,
+            Client(cluster) as client,
+        ):
             yield client
         return
     where = str(choice.scheduler if choice.scheduler_file is None else choice.scheduler_file)
@@ -67,6 +74,16 @@ def connected(choice: ClusterChoice, *, n_gpus: int = 0) -> Iterator[Client]:
         ) from err
     with client:
         yield client
+
+
+def n_tasks_at_once(client: Client, choice: ClusterChoice) -> int:
+    """How many tasks the cluster runs at the same time, with the workers that it has now."""
+    return sum(client.nthreads().values()) if choice.workers is None else choice.workers
+
+
+def are_alike(client: Client, kind: Callable[[], str]) -> bool:
+    """Whether all workers of now answer the same to `kind`, or fail for the same reason."""
+    return len(set(map(str, client.run(kind, on_error="return").values()))) <= 1
 
 
 def _silence_dask() -> None:

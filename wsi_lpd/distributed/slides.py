@@ -9,15 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wsi_lpd.blocks import Begun
 from wsi_lpd.config import SegmentConfig
+from wsi_lpd.distributed.blocks import BlockWork, outcomes_in_blocks
 from wsi_lpd.distributed.cluster import ClusterChoice, connected
-from wsi_lpd.distributed.tasks import Outcome, outcomes
+from wsi_lpd.distributed.tasks import Outcome
 from wsi_lpd.errors import ClusterError
-from wsi_lpd.patches.job import SlideTask, TiledSlide
+from wsi_lpd.patches.plan import STORE_VERSIONED
+from wsi_lpd.patches.slide_task import SlideTask, TiledSlide
+from wsi_lpd.versions import versions_of
 
 if TYPE_CHECKING:
-    from wsi_lpd.segment.job import SegmentJob, SegmentSummary
+    from wsi_lpd.segment.job import SegmentJob
     from wsi_lpd.segment.outputs import Outputs
+    from wsi_lpd.segment.summary import SegmentSummary
 
 
 @dataclass(frozen=True)
@@ -39,19 +44,46 @@ class SlideItem:
 def tile_slides(
     choice: ClusterChoice, task: SlideTask, items: Sequence[SlideItem]
 ) -> Iterator[Outcome[SlideItem, TiledSlide]]:
-    """Tiles slides on a cluster; each worker opens its slide and writes its store.
+    """Tiles slides on a cluster; each worker opens its slide and writes its store, or its block of shards of a store.
 
     Raises:
         ClusterError: If the cluster does not answer.
     """
-    work = functools.partial(_tile, task, Path.cwd())
     with connected(choice) as client:
-        yield from outcomes(client, work, items)
+        yield from outcomes_in_blocks(client, choice, _Tiling(task, Path.cwd()), items)
 
 
-def _tile(task: SlideTask, folder: Path, item: SlideItem) -> TiledSlide:
-    go_to(folder)
-    return task.run(item.location, slide_mpp=item.mpp)
+@dataclass(frozen=True)
+class _Tiling(BlockWork[SlideItem, TiledSlide]):
+    """Blocks are shards; `folder` is that of the call."""
+
+    task: SlideTask
+    folder: Path
+
+    def output(self, item: SlideItem) -> Path:
+        return self.task.store_path(item.location)
+
+    def is_there(self, item: SlideItem) -> bool:
+        return self.output(item).exists() and not self.task.overwrite
+
+    def kind(self) -> str:
+        return str(versions_of(STORE_VERSIONED))
+
+    def whole(self, item: SlideItem) -> TiledSlide:
+        go_to(self.folder)
+        return self.task.run(item.location, slide_mpp=item.mpp)
+
+    def begin(self, item: SlideItem) -> Begun:
+        go_to(self.folder)
+        return self.task.begin(item.location, slide_mpp=item.mpp)
+
+    def block(self, item: SlideItem, block: range) -> None:
+        go_to(self.folder)
+        self.task.make_block(item.location, block, slide_mpp=item.mpp)
+
+    def finish(self, item: SlideItem, begun: Begun) -> TiledSlide:
+        go_to(self.folder)
+        return self.task.finish(item.location, begun, slide_mpp=item.mpp)
 
 
 @dataclass(frozen=True)
@@ -81,6 +113,8 @@ def segment_slides(
 ) -> Iterator[Outcome[SlideItem, SegmentSummary]]:
     """Segments slides on a cluster; each worker loads the model once, opens its slide and writes its files.
 
+    Where there are more workers than slides, a worker writes its block of strips of a map.
+
     Args:
         choice: Where to.
         task: What is done.
@@ -91,15 +125,47 @@ def segment_slides(
     Raises:
         ClusterError: If the cluster does not answer.
     """
-    work = functools.partial(_segment, task, Path.cwd(), dict(targets))
     with connected(choice, n_gpus=n_gpus) as client:
-        yield from outcomes(client, work, items)
+        yield from outcomes_in_blocks(client, choice, _Segmenting(task, Path.cwd(), dict(targets)), items)
 
 
-def _segment(task: SegmentTask, folder: Path, targets: Mapping[str, Outputs], item: SlideItem) -> SegmentSummary:
-    go_to(folder)
-    job = _prepared(task.run, task.config, task.device)
-    return job.run(item.location, targets[item.location], slide_mpp=item.mpp, overwrite=task.overwrite)
+@dataclass(frozen=True)
+class _Segmenting(BlockWork["SlideItem", "SegmentSummary"]):
+    """Blocks are strips; `folder` is that of the call, `targets` holds the files of each slide."""
+
+    task: SegmentTask
+    folder: Path
+    targets: Mapping[str, Outputs]
+
+    def output(self, item: SlideItem) -> Path:
+        return self.targets[item.location].overlay
+
+    def is_there(self, item: SlideItem) -> bool:
+        return self.targets[item.location].are_finished and not self.task.overwrite
+
+    def kind(self) -> str:
+        from wsi_lpd.models.device import choose_device, device_name
+        from wsi_lpd.segment.slide_map import MAP_VERSIONED
+
+        return f"{device_name(choose_device(self.task.device))} {versions_of(MAP_VERSIONED)}"
+
+    def whole(self, item: SlideItem) -> SegmentSummary:
+        job, outputs = self._job(), self.targets[item.location]
+        return job.run(item.location, outputs, slide_mpp=item.mpp, overwrite=self.task.overwrite)
+
+    def begin(self, item: SlideItem) -> Begun:
+        job, outputs = self._job(), self.targets[item.location]
+        return job.begin(item.location, outputs, slide_mpp=item.mpp, overwrite=self.task.overwrite)
+
+    def block(self, item: SlideItem, block: range) -> None:
+        self._job().make_block(item.location, self.targets[item.location], block, slide_mpp=item.mpp)
+
+    def finish(self, item: SlideItem, begun: Begun) -> SegmentSummary:
+        return self._job().finish(item.location, self.targets[item.location], begun, slide_mpp=item.mpp)
+
+    def _job(self) -> SegmentJob:
+        go_to(self.folder)
+        return _prepared(self.task.run, self.task.config, self.task.device)
 
 
 @functools.lru_cache(maxsize=1)

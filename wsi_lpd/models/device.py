@@ -35,6 +35,11 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def device_name(device: torch.device) -> str:
+    """The model of an NVIDIA GPU, or the type of another device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def n_gpus(name: str) -> int:
     """NVIDIA GPUs of this machine that work on the device `name` may be shared out to; 0 where it is another device."""
     return torch.cuda.device_count() if name in ("auto", "cuda") else 0

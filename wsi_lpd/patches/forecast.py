@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wsi_lpd.patches.plan import TilingPlan
 from wsi_lpd.patches.shard import pack, shard_index_bytes
-from wsi_lpd.patches.tiler import TilingPlan, cut_patches
+from wsi_lpd.patches.tiler import cut_patches
 from wsi_lpd.slide import Slide
 from wsi_lpd.threads import n_threads
 

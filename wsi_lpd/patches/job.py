@@ -3,146 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from wsi_lpd.classes import QUPATH_CLASSES, qupath_classes
-from wsi_lpd.config import TileConfig
 from wsi_lpd.errors import StoreError
 from wsi_lpd.lock import locked
-from wsi_lpd.patches.annotations import find_annotations, label_patches, read_areas
-from wsi_lpd.patches.forecast import Forecast, forecast
+from wsi_lpd.patches.annotations import label_patches
 from wsi_lpd.patches.patches_csv import CsvReport, StoreRows, check_labels_kept, write_patches_csv
-from wsi_lpd.patches.preview import PREVIEW_SIDE_PX, write_preview
-from wsi_lpd.patches.store import PatchStore
+from wsi_lpd.patches.slide_task import SlideTask, TiledSlide
 from wsi_lpd.patches.table import find_class
-from wsi_lpd.patches.tiler import TilingPlan, TilingReport, open_to_tile, plan_tiling, tile_slide
+from wsi_lpd.patches.tiler import TilingReport
 from wsi_lpd.progress import SILENT, Progress
-from wsi_lpd.slide import Slide, slide_name
-from wsi_lpd.types import Float32Array, Int64Array
 
 logger = logging.getLogger(__name__)
 
-CSV_NAME = "patches.csv"
 _CSV_WAIT_S = 60.0
-
-
-@dataclass(frozen=True)
-class LabelSource:
-    """Where the label columns come from.
-
-    Attributes:
-        classes: Class columns wanted; None takes the classes of the annotations.
-        annotations: A QuPath GeoJSON file, a folder of them, or a pattern with `*` for the slide's name.
-        complete: Every area of the classes is drawn; see `annotations.py`.
-        origin: Frame of the annotations: auto, level0 or bounds.
-    """
-
-    classes: tuple[str, ...] | None = None
-    annotations: Path | None = None
-    complete: bool = False
-    origin: str = "auto"
-
-
-@dataclass(frozen=True)
-class TiledSlide:
-    """What is known of a slide once it is tiled; small, so that it may travel from another process.
-
-    Attributes:
-        report: What became of it.
-        slide: Its name.
-        boxes: (x, y, width, height) of its patches in level-0 px, (N, 4).
-        tissue: Their tissue fractions, (N,).
-        areas: Its annotations by class, or None where it has none.
-    """
-
-    report: TilingReport
-    slide: str
-    boxes: Int64Array
-    tissue: Float32Array
-    areas: Mapping[str, Sequence[Any]] | None
-
-
-@dataclass(frozen=True)
-class SlideTask:
-    """The tiling of any one slide of a call; it may be pickled and done elsewhere.
-
-    Attributes:
-        out: Folder of the stores, the previews and `patches.csv`.
-        config: How to tile.
-        n_slides: Slides of the call.
-        labels: Where labels come from.
-        threads: Reading threads; None chooses.
-        overwrite: Replace finished stores of other settings.
-    """
-
-    out: Path
-    config: TileConfig
-    n_slides: int = 1
-    labels: LabelSource = LabelSource()
-    threads: int | None = None
-    overwrite: bool = False
-
-    @property
-    def csv_path(self) -> Path:
-        """The label file."""
-        return self.out / CSV_NAME
-
-    def store_path(self, location: str | Path) -> Path:
-        """The store of a slide."""
-        return self.out / f"{slide_name(location)}.zarr"
-
-    def run(self, location: str | Path, *, slide_mpp: float | None = None, progress: Progress = SILENT) -> TiledSlide:
-        """Tiles one slide.
-
-        Raises:
-            SlideError: If the slide cannot be used.
-            StoreError: If its store cannot be written.
-            LabelError: If its annotations cannot be used, or labels of an old store would be lost.
-        """
-        path = self.store_path(location)
-        with open_to_tile(location, mpp=slide_mpp) as slide:
-            areas = self._areas(slide)
-            plan = plan_tiling(slide, self.config)
-            if self.overwrite:
-                self._check_labels(path, plan)
-            report = tile_slide(slide, path, plan, threads=self.threads, overwrite=self.overwrite, progress=progress)
-            boxes = _boxes(plan)
-            self._preview(slide, plan, boxes, path, report)
-        return TiledSlide(report, slide.name, boxes, plan.tissue, areas)
-
-    def foresee(self, location: str | Path, *, slide_mpp: float | None = None) -> Forecast:
-        """Predicts patches, bytes and time of a slide from its thumbnail and a few reads; writes nothing."""
-        with open_to_tile(location, mpp=slide_mpp) as slide:
-            self._areas(slide)
-            return forecast(slide, plan_tiling(slide, self.config), threads=self.threads)
-
-    def _areas(self, slide: Slide) -> dict[str, list[Any]] | None:
-        if self.labels.annotations is None:
-            return None
-        path = find_annotations(self.labels.annotations, slide.path, slide.name, n_slides=self.n_slides)
-        if path is None:
-            logger.warning("%s: no annotations at %s; its patches stay unlabelled", slide.name, self.labels.annotations)
-            return None
-        return read_areas(path, bounds=slide.bounds, origin=self.labels.origin)
-
-    def _check_labels(self, path: Path, plan: TilingPlan) -> None:
-        try:
-            fields_change = not PatchStore.open(path).meta.same_fields(plan.meta)
-        except StoreError:
-            fields_change = False  # no store, or a damaged one: there is nothing to compare with
-        check_labels_kept(self.csv_path, [(path.name, plan.coords)], fields_change=fields_change)
-
-    def _preview(self, slide: Slide, plan: TilingPlan, boxes: Int64Array, path: Path, report: TilingReport) -> None:
-        picture = path.with_name(f"{slide.name}.preview.png")
-        if report.status == "unchanged" and picture.exists():
-            return
-        thumbnail = slide.thumbnail(PREVIEW_SIDE_PX)
-        write_preview(picture, thumbnail, slide_px=slide.size_px, mask=plan.mask, boxes=boxes)
 
 
 class TileJob:
@@ -244,11 +121,6 @@ def in_standard_order(names: Iterable[str]) -> list[str]:
         if find_class(name, distinct) is None:
             distinct.append(name)
     return distinct
-
-
-def _boxes(plan: TilingPlan) -> Int64Array:
-    side = np.full_like(plan.coords, plan.grid.side)
-    return np.concatenate([plan.coords, side], axis=1)
 
 
 def _warn_of_absent(classes: Sequence[str], found: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""The patch store: with `shard.py` the one place that knows how patches lie on disk.
+"""The patch store: with `writer.py` and `shard.py` the one place that knows how patches lie on disk.
 
 A store is a zarr v3 group that opens with plain `zarr.open`:
 
@@ -7,13 +7,12 @@ A store is a zarr v3 group that opens with plain `zarr.open`:
     tissue   float32 (N,)         tissue fraction of each patch
     attributes                    `meta.StoreMeta`
 
-It is written in a `.partial` folder beside its place and renamed when complete.
+It is written in a `.partial` folder beside its place and renamed when complete (`writer.py`).
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,23 +22,11 @@ import imagecodecs
 import numpy as np
 import zarr
 from pydantic import ValidationError
-from zarr.codecs import ZstdCodec
 
 from wsi_lpd.errors import StoreError
-from wsi_lpd.files import remove, replacing
 from wsi_lpd.patches.meta import FORMAT_VERSION, StoreMeta
-from wsi_lpd.patches.shard import (
-    EMPTY,
-    ZSTD_LEVEL,
-    is_whole,
-    patches_per_shard,
-    shard_bytes,
-    shard_index,
-    shard_path,
-)
+from wsi_lpd.patches.shard import EMPTY, shard_index, shard_path
 from wsi_lpd.types import AnyArray, Float32Array, Int64Array, UInt8Array
-
-logger = logging.getLogger(__name__)
 
 
 def partial_path(path: Path) -> Path:
@@ -56,7 +43,7 @@ class PatchStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.meta = _read_meta(path)
+        self.meta = read_meta(path)
         self._n_patches, self._shard_patches = _read_layout(path, self.meta)
 
     @classmethod
@@ -70,12 +57,12 @@ class PatchStore:
     @cached_property
     def coords(self) -> Int64Array:
         """Upper left corners in level-0 px, (N, 2) as x, y."""
-        return _read_array(self.path, "coords").astype(np.int64, copy=False)
+        return read_array(self.path, "coords").astype(np.int64, copy=False)
 
     @cached_property
     def tissue(self) -> Float32Array:
         """Tissue fraction of each patch, (N,)."""
-        return _read_array(self.path, "tissue").astype(np.float32, copy=False)
+        return read_array(self.path, "tissue").astype(np.float32, copy=False)
 
     def read(self, indices: Sequence[int] | Int64Array) -> UInt8Array:
         """Reads patches in the order asked for; (n, S, S, 3) RGB.
@@ -119,151 +106,12 @@ class PatchStore:
             raise StoreError(f"{path}: damaged or missing ({err}); run tile again with --overwrite") from err
 
 
-class StoreWriter:
-    """Builds a store in its `.partial` folder, shard after shard, and puts it in place when complete.
-
-    Args:
-        path: Where the finished store will be.
-        meta: Its attributes.
-        coords: Corners of all its patches in level-0 px, (N, 2).
-        tissue: Their tissue fractions, (N,).
-
-    Attributes:
-        n_done: Patches that an interrupted run has left, all in whole shards; the next to append has this index.
-        fresh: Why an unfinished store was thrown away, or None.
-    """
-
-    def __init__(self, path: Path, *, meta: StoreMeta, coords: Int64Array, tissue: Float32Array) -> None:
-        self.path = path
-        self.partial = partial_path(path)
-        self.n_patches = len(coords)
-        self.shard_patches = patches_per_shard(meta.patch_px)
-        self.fresh: str | None = None
-        self.n_done = 0
-        if self.partial.exists():
-            self.fresh = _cannot_resume(self.partial, meta, coords, tissue)
-        if self.fresh is not None or not self.partial.exists():
-            remove(self.partial)
-            _create(self.partial, meta, coords, tissue)
-        else:
-            self.n_done = _keep_whole_shards(self.partial, self.n_patches, self.shard_patches)
-        self._buffer: list[bytes] = []
-
-    def append(self, packed: Sequence[bytes]) -> None:
-        """Adds the next patches, packed by `pack`; every full shard is written at once."""
-        for patch in packed:
-            self._buffer.append(patch)
-            if len(self._buffer) == self.shard_patches or self.n_done + len(self._buffer) == self.n_patches:
-                self._write_shard()
-
-    def finish(self) -> None:
-        """Puts the complete store in place; an old one there stays until this moment."""
-        if self.n_done != self.n_patches:
-            raise StoreError(f"{self.partial}: {self.n_done} of {self.n_patches} patches are written; not complete")
-        put_in_place(self.partial, self.path)
-
-    def _write_shard(self) -> None:
-        path = shard_path(self.partial, self.n_done // self.shard_patches)
-        with replacing(path) as temporary:
-            temporary.write_bytes(shard_bytes(self._buffer, self.shard_patches))
-        self.n_done += len(self._buffer)
-        self._buffer.clear()
-
-
-def put_in_place(partial: Path, path: Path) -> None:
-    """Renames a complete store to its place. The old one is set aside first and removed last."""
-    old = _old_path(path)
-    remove(old)
-    if path.exists():
-        path.rename(old)
-    partial.rename(path)
-    remove(old)
-
-
-def refuse_foreign(path: Path) -> None:
-    """Keeps `--overwrite` from removing what is no patch store: a damaged one may be replaced, data of others not.
+def read_meta(path: Path) -> StoreMeta:
+    """The attributes of the store at `path`, finished or not.
 
     Raises:
-        StoreError: If `path` is something else.
+        StoreError: If it is none, or one that this version cannot read.
     """
-    try:
-        _read_meta(path)
-    except StoreError as err:
-        if not (path / "patches" / "zarr.json").is_file():
-            raise StoreError(f"{path}: is in the way and no patch store; move it, or choose another --out") from err
-
-
-def recover(path: Path) -> None:
-    """Mends what a kill inside `put_in_place` leaves: puts a set-aside store back, or removes it."""
-    old = _old_path(path)
-    if old.exists() and not path.exists():
-        old.rename(path)
-    remove(old)
-
-
-def _old_path(path: Path) -> Path:
-    return path.with_name(path.name + ".old")
-
-
-def _create(path: Path, meta: StoreMeta, coords: Int64Array, tissue: Float32Array) -> None:
-    side = meta.patch_px
-    shard = patches_per_shard(side)
-    group = zarr.create_group(path, zarr_format=3, attributes=meta.model_dump(mode="json"))
-    group.create_array(
-        "patches",
-        shape=(len(coords), side, side, 3),
-        chunks=(1, side, side, 3),
-        shards=(shard, side, side, 3),
-        dtype="uint8",
-        fill_value=255,
-        compressors=ZstdCodec(level=ZSTD_LEVEL),
-        dimension_names=("patch", "y", "x", "rgb"),
-    )
-    _create_filled(group, "coords", coords, ("patch", "xy"))
-    _create_filled(group, "tissue", tissue, ("patch",))
-
-
-def _create_filled(group: zarr.Group, name: str, values: AnyArray, dimensions: tuple[str, ...]) -> None:
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        chunks=(max(len(values), 1), *values.shape[1:]),
-        dtype=values.dtype,
-        compressors=ZstdCodec(level=ZSTD_LEVEL),
-        dimension_names=dimensions,
-    )
-    if len(values):
-        array[...] = values
-
-
-def _cannot_resume(partial: Path, meta: StoreMeta, coords: Int64Array, tissue: Float32Array) -> str | None:
-    """Why the unfinished store does not fit this run, or None if it does."""
-    try:
-        found = _read_meta(partial)
-        arrays = [_read_array(partial, name) for name in ("coords", "tissue")]
-    except StoreError:
-        return "it is incomplete from its first step"
-    if found != meta:
-        return "; ".join(found.differences(meta)) or "it was begun by other versions of the software"
-    if not np.array_equal(arrays[0], coords) or not np.array_equal(arrays[1], tissue):
-        return "it holds other patches"
-    return None
-
-
-def _keep_whole_shards(partial: Path, n_patches: int, shard_patches: int) -> int:
-    """Number of patches in the unbroken row of good shards; everything behind it is removed."""
-    n_shards = -(-n_patches // shard_patches)
-    n_good = 0
-    while n_good < n_shards and is_whole(shard_path(partial, n_good), shard_patches):
-        n_good += 1
-    good = {shard_path(partial, i) for i in range(n_good)}
-    for file in (partial / "patches" / "c").rglob("*"):
-        if file.is_file() and file not in good:
-            file.unlink()
-    return min(n_good * shard_patches, n_patches)
-
-
-def _read_meta(path: Path) -> StoreMeta:
     attributes = _read_json(path / "zarr.json").get("attributes")
     if not isinstance(attributes, dict) or attributes.get("format") != "wsi-lpd patches":
         raise StoreError(f"{path}: is not a patch store of wsi-lpd")
@@ -313,7 +161,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _read_array(path: Path, name: str) -> AnyArray:
+def read_array(path: Path, name: str) -> AnyArray:
+    """A whole small array of the store at `path`.
+
+    Raises:
+        StoreError: If it cannot be read.
+    """
     try:
         return np.asarray(zarr.open_array(path / name, mode="r")[...])
     except (OSError, ValueError, KeyError, RuntimeError) as err:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import wsi_lpd
+from wsi_lpd.blocks import Begun, unheard
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.lock import locked
 from wsi_lpd.models.device import choose_device
@@ -26,47 +23,17 @@ from wsi_lpd.overlay.mask import write_mask
 from wsi_lpd.overlay.stream import StreamedOverlay, write_streamed_overlay
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.segment.outputs import Outputs
-from wsi_lpd.segment.plan import MapPlan, plan_map
+from wsi_lpd.segment.plan import MapPlan
 from wsi_lpd.segment.predictor import Predictor
-from wsi_lpd.segment.segmenter import segment_slide
 from wsi_lpd.segment.sieved import SievedMap
+from wsi_lpd.segment.slide_map import SlideMap
 from wsi_lpd.segment.strip_store import StripStore, remove_working_folder
-from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
-from wsi_lpd.versions import versions_of
+from wsi_lpd.segment.summary import SegmentSummary, finished_before
+from wsi_lpd.slide import Slide, TissueMask, open_slide
 
 logger = logging.getLogger(__name__)
 
 _PICTURE_SIDE_PX = 2048
-_NOT_OF_THE_MAP = {"simplify", "max_vertices", "min_area_um2", "merge", "origin", "tissue"}
-"""Settings of what is made from the map; the tissue counts by what was found."""
-_VERSIONED = (
-    "imagecodecs", "numpy", "opencv-python-headless", "openslide-bin", "openslide-python", "tiffslide", "timm", "torch",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class SegmentSummary:
-    """What became of one slide."""
-
-    slide: str
-    overlay: str
-    n_regions: int
-    area_mm2: dict[str, float]
-    """Area of each class on the label map."""
-    n_windows: int
-    seconds: dict[str, float]
-    was_finished: bool = False
-
-    def text(self) -> str:
-        """One line for people."""
-        if self.was_finished:
-            return f"{self.overlay}: is there already; --overwrite redoes it"
-        areas = ", ".join(f"{name} {area:.2f}" for name, area in self.area_mm2.items())
-        return f"{self.overlay}: {self.n_regions} regions in {sum(self.seconds.values()):.1f} s; mm2: {areas}"
-
-    def as_dict(self) -> dict[str, object]:
-        """The summary as plain values for JSON."""
-        return asdict(self)
 
 
 class SegmentJob:
@@ -95,8 +62,8 @@ class SegmentJob:
     ) -> SegmentSummary:
         """Segments one slide and writes what was asked for; the overlay comes last.
 
-        Finished strips are kept in a folder beside the overlay until then. A run that was stopped goes on at the first
-        unfinished strip, and then writes the same files, byte for byte, as an undisturbed one on the same machine.
+        Finished strips are kept in a folder beside the overlay until then. A run that was stopped makes those that are
+        missing, and then writes the same files, byte for byte, as an undisturbed one on the same machine.
 
         Args:
             location: The slide.
@@ -109,62 +76,78 @@ class SegmentJob:
             OverlayError: If a file cannot be written.
             BusyError: If another process is writing the overlay.
         """
-        finished = SegmentSummary(location, str(outputs.overlay), 0, {}, 0, {}, was_finished=True)
-        if outputs.are_there and not outputs.working_folder.exists() and not overwrite:
-            return finished
+        if outputs.are_finished and not overwrite:
+            return finished_before(location, outputs)
         with open_slide(location, mpp=slide_mpp) as slide:
             logger.debug("%s: %.4g um per pixel", slide.location, slide.mpp)  # one without a scale is refused here
             with locked(outputs.overlay) as renew:
-                if outputs.are_there or overwrite:
-                    remove_working_folder(outputs.working_folder)
-                return finished if outputs.are_there and not overwrite else self._make(slide, outputs, renew)
+                if not _clear(outputs, overwrite=overwrite):
+                    return finished_before(location, outputs)
+                return self._make(slide, outputs, renew)
 
-    def _make(self, slide: Slide, outputs: Outputs, renew: Callable[[], None]) -> SegmentSummary:
+    def begin(
+        self, location: str, outputs: Outputs, *, slide_mpp: float | None = None, overwrite: bool = False
+    ) -> Begun:
+        """Does for others what comes before the first strip; they make blocks of strips, and one of them finishes.
+
+        Somebody holds the lock of the overlay from before this until it is finished. Arguments and errors are those of
+        `run`.
+        """
+        if not _clear(outputs, overwrite=overwrite):
+            return Begun(was_finished=True)
+        with open_slide(location, mpp=slide_mpp) as slide:
+            with unheard():
+                slide_map = SlideMap.planned(slide, self._predictor, self._config)
+            return slide_map.begun(slide_map.store(outputs.working_folder))
+
+    def make_block(self, location: str, outputs: Outputs, block: range, *, slide_mpp: float | None = None) -> None:
+        """Makes what is missing of the strips `block` of a slide that `begin` has begun.
+
+        Raises:
+            SlideError: If the slide cannot be read.
+            OverlayError: If a strip cannot be written, or the folder is not that of the same map.
+        """
+        with open_slide(location, mpp=slide_mpp) as slide:
+            with unheard():
+                slide_map = SlideMap.planned(slide, self._predictor, self._config)
+            slide_map.fill(slide_map.store(outputs.working_folder, joins=True), block, progress=self._progress)
+
+    def finish(
+        self, location: str, outputs: Outputs, begun: Begun, *, slide_mpp: float | None = None
+    ) -> SegmentSummary:
+        """Writes the files of a slide that `begin` has begun; strips that are still missing are made here.
+
+        Arguments and errors are those of `run`.
+        """
+        if begun.was_finished or outputs.are_finished:  # the second: by a worker that died before it could tell
+            return finished_before(location, outputs)
+        waited_s = begun.waited_s()
+        with open_slide(location, mpp=slide_mpp) as slide:
+            return self._make(slide, outputs, lambda: None, waited_s=waited_s)
+
+    def _make(
+        self, slide: Slide, outputs: Outputs, renew: Callable[[], None], *, waited_s: float = 0.0
+    ) -> SegmentSummary:
+        """Makes the strips that are missing, and the files; `waited_s` were spent on other strips elsewhere."""
         clock = [time.perf_counter()]
-        tissue = find_tissue(slide, self._config.tissue)
-        if not tissue.mask.any():
-            logger.warning("%s: no tissue found; the overlay will be empty", slide.location)
+        slide_map = SlideMap.planned(slide, self._predictor, self._config)
+        plan = slide_map.plan
         clock.append(time.perf_counter())
-        plan = plan_map(slide, tissue, self._predictor, self._config)
-        strips = self._segmented(slide, tissue, plan, outputs.working_folder, renew)
+        strips = slide_map.store(outputs.working_folder)
+        n_there = len(plan.strips) - len(strips.missing)
+        if n_there:
+            logger.info("%s: goes on, %d of %d strips are there", slide.name, n_there, len(plan.strips))
+        slide_map.fill(strips, renew=renew, progress=self._progress)
         clock.append(time.perf_counter())
-        written = self._write(slide, tissue, plan, strips, outputs)
+        written = self._write(slide, slide_map.tissue, plan, strips, outputs)
         strips.remove()
         clock.append(time.perf_counter())
         stages = dict(zip(("tissue", "network", "overlay"), np.diff(clock).tolist(), strict=True))
+        stages["network"] += waited_s
         area_mm2 = {c.name: written.areas_px.get(c.name, 0) * plan.mpp**2 / 1e6 for c in plan.classes}
         return SegmentSummary(
             slide.location, str(outputs.overlay), written.n_features, area_mm2, len(plan.places), stages
         )
-
-    def _segmented(
-        self, slide: Slide, tissue: TissueMask, plan: MapPlan, folder: Path, renew: Callable[[], None]
-    ) -> StripStore:
-        """All strips, those that were there and the others."""
-        store = StripStore(folder, plan.strips, self._identity(slide, tissue, plan))
-        if store:
-            logger.info("%s: goes on after %d of %d strips", slide.name, len(store), len(plan.strips))
-        with closing(
-            segment_slide(
-                slide, tissue, self._predictor, self._config, plan=plan, first=len(store), progress=self._progress
-            )
-        ) as strips:
-            for strip in strips:
-                store.append(strip)
-                renew()
-        return store
-
-    def _identity(self, slide: Slide, tissue: TissueMask, plan: MapPlan) -> dict[str, Any]:
-        """All that decides what the strips are."""
-        where = hashlib.sha256(np.packbits(tissue.mask).tobytes()).hexdigest()
-        return {
-            "slide": {"fingerprint": slide.fingerprint, "mpp": slide.mpp, "reader": slide.reader},
-            "tissue": {"sha256": where, "shape": tissue.mask.shape},
-            "model": self._predictor.identity,
-            "map_mpp": plan.mpp,
-            "settings": self._config.model_dump(mode="json", exclude=_NOT_OF_THE_MAP),
-            "versions": versions_of(_VERSIONED),
-        }
 
     def _write(
         self, slide: Slide, tissue: TissueMask, plan: MapPlan, strips: StripStore, outputs: Outputs
@@ -227,6 +210,13 @@ class SegmentJob:
             "map_mpp": f"{plan.mpp:.6g}",
             "settings": self._config.model_dump_json(),
         }
+
+
+def _clear(outputs: Outputs, *, overwrite: bool) -> bool:
+    """Removes strips that nobody goes on with; whether there is anything to do then."""
+    if outputs.are_there or overwrite:
+        remove_working_folder(outputs.working_folder)
+    return overwrite or not outputs.are_there
 
 
 def _frame(slide: Slide, plan: MapPlan, origin: str) -> GridFrame:

@@ -29,6 +29,11 @@ class Outputs:
         return all(path.exists() for path in self.all())
 
     @property
+    def are_finished(self) -> bool:
+        """Whether all of them exist and nobody has begun to make them anew."""
+        return self.are_there and not self.working_folder.exists()
+
+    @property
     def working_folder(self) -> Path:
         """Where finished strips are kept until the files are written."""
         return self.overlay.with_name(f"{self.overlay.name}.partial")

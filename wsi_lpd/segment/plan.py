@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,6 +69,17 @@ class MapPlan:
         """
         first = bisect_right(self.places, row - self.side, key=lambda place: place.top // self.stride)
         return first // size * size
+
+    def end_of_batches(self, row: int, size: int) -> int:
+        """Index after the last window of the batch that holds the last window to begin above map row `row`."""
+        end = bisect_left(self.places, row, key=lambda place: place.top // self.stride)
+        return min(-(-end // size) * size, len(self.places))
+
+    def windows_of_strips(self) -> list[int]:
+        """How many windows begin in each strip."""
+        rows = np.array([place.top // self.stride for place in self.places], np.int64)
+        counts = np.bincount(np.maximum(rows, 0) // self.strips.strip_rows, minlength=len(self.strips))
+        return [int(count) for count in counts]
 
 
 def plan_map(slide: Slide, tissue: TissueMask, predictor: Predictor, config: SegmentConfig) -> MapPlan:

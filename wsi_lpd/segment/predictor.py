@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from wsi_lpd.models.activation import image_probability
 from wsi_lpd.models.card import ModelCard
-from wsi_lpd.models.device import autocast, autocast_dtype
+from wsi_lpd.models.device import autocast, autocast_dtype, device_name
 from wsi_lpd.models.load import load_network
 from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, NetworkOutput
 from wsi_lpd.models.views import turned, turned_back
@@ -49,11 +49,10 @@ class Predictor:
     @property
     def identity(self) -> dict[str, str]:
         """All that decides the bits of what the model says of a window, but for the versions of libraries."""
-        on_gpu = self._device.type == "cuda"
         return {
             "weights_sha256": str(self.card.weights_sha256),
             "card_sha256": hashlib.sha256(self.card.model_dump_json().encode()).hexdigest(),
-            "device": torch.cuda.get_device_name(self._device) if on_gpu else self._device.type,
+            "device": device_name(self._device),
             "precision": str(self._dtype),
         }
 

@@ -33,12 +33,13 @@ def segment_slide(
     *,
     plan: MapPlan,
     first: int = 0,
+    end: int | None = None,
     progress: Progress = SILENT,
 ) -> Generator[Strip, None, None]:
     """Looks at every window with tissue and stitches what the network says into strips.
 
     Reading, network, and stitching work at the same time, each in a thread, a batch or a strip ahead; close the
-    generator to end them. Strips are the same, bit by bit, whichever is begun with: windows are read and put together
+    generator to end them. Strips are the same, bit by bit, whichever are asked for: windows are read and put together
     in batches at places that do not depend on it, and summed in the same order.
 
     Args:
@@ -48,19 +49,22 @@ def segment_slide(
         config: Windows per forward pass, views, refinement, gate.
         plan: From `plan_map` with the same slide, tissue, predictor and configuration.
         first: Index of the first strip that is wanted.
+        end: Index after the last one; None for all that follow.
         progress: Told of every window.
 
     Raises:
         SlideError: If the slide cannot be read.
     """
-    spans = [plan.strips.rows_of(i) for i in range(first, len(plan.strips))]
+    spans = [plan.strips.rows_of(i) for i in range(first, len(plan.strips) if end is None else end)]
     if not spans:
         return
-    side, start = plan.grid.window_px, plan.first_batch(spans[0][0], config.batch_size)
+    start = plan.first_batch(spans[0][0], config.batch_size)
+    places = plan.places[start : plan.end_of_batches(spans[-1][1], config.batch_size)]
+    side = plan.grid.window_px
     with (
         progress.stage(f"segmenting {slide.name}", len(plan.places), "windows") as advance,
         BandReader(slide, plan.grid, plan.columns_of_rows, threads=n_threads()) as reader,
-        closing(ahead(in_batches(plan.places[start:], config.batch_size, window_px=side, cut=reader.cut))) as batches,
+        closing(ahead(in_batches(places, config.batch_size, window_px=side, cut=reader.cut))) as batches,
         closing(ahead(looked_at(batches, predictor, config, stride=plan.stride, advance=advance))) as looked,
         closing(ahead(_decided(looked, spans, tissue, plan, gated=config.gate == "predicted"), depth=1)) as strips,
     ):

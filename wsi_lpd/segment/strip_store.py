@@ -22,7 +22,7 @@ import imagecodecs
 import numpy as np
 
 from wsi_lpd.errors import OverlayError
-from wsi_lpd.files import remove, replacing, write_text
+from wsi_lpd.files import add_file, remove, write_text
 from wsi_lpd.overlay.strips import Strip
 from wsi_lpd.segment.strips import StripGrid
 from wsi_lpd.types import UInt8Array
@@ -42,34 +42,43 @@ logger = logging.getLogger(__name__)
 
 
 class StripStore(Sequence[Strip]):
-    """The finished strips of one map, from the top; a strip is read anew whenever it is asked for."""
+    """The finished strips of one map; a strip is read anew whenever it is asked for.
 
-    def __init__(self, folder: Path, grid: StripGrid, identity: Mapping[str, Any]) -> None:
+    As a sequence it has those from the top to the first that is missing.
+    """
+
+    def __init__(self, folder: Path, grid: StripGrid, identity: Mapping[str, Any], *, joins: bool = False) -> None:
         """Goes on with what `folder` holds if it has the same identity, else begins anew and says so.
 
-        The caller holds the lock of the output: there is one writer.
+        The caller, or whom it works for, holds the lock of the output.
 
         Args:
             folder: The working folder.
             grid: How the map is cut.
             identity: All that decides what the pixels of the map are, as plain values of JSON.
+            joins: Whether others may be writing strips of the same map: the folder must have been begun, and stays as
+                it is but for the strips that are added.
 
         Raises:
-            OverlayError: If something that is no working folder is in the way.
+            OverlayError: If something that is no working folder is in the way, or what is to be joined is another map.
         """
         self.folder = folder
         self.grid = grid
         wanted = {"format": FORMAT, "format_version": FORMAT_VERSION, "grid": asdict(grid), **identity}
-        wanted = json.loads(json.dumps(wanted))
+        self._identity: dict[str, Any] = json.loads(json.dumps(wanted))
         found = _identity_in(folder)
-        if found != wanted:
-            self._begin(wanted, found)
-        for leftover in folder.glob(".*"):  # half a strip of a run that was killed
-            remove(leftover)
-        self._n_done = next(i for i in range(len(grid) + 1) if i == len(grid) or not self._path(i).is_file())
+        if joins and found != self._identity:
+            raise OverlayError(self._cannot_join(found))
+        if found != self._identity:
+            self._begin(found)
+        if not joins:
+            for leftover in folder.glob(".*"):  # half a strip of a run that was killed
+                remove(leftover)
+        there = {path.name for path in folder.iterdir()}
+        self._missing = [i for i in range(len(grid)) if self._path(i).name not in there]
 
     def __len__(self) -> int:
-        return self._n_done
+        return self._missing[0] if self._missing else len(self.grid)
 
     @overload
     def __getitem__(self, index: int) -> Strip: ...
@@ -90,20 +99,32 @@ class StripStore(Sequence[Strip]):
         """The labels alone, (rows, W) each, read anew whenever they are asked for."""
         return _LabelStrips(self)
 
-    def append(self, strip: Strip) -> None:
-        """Writes the next strip, whole or not at all.
+    @property
+    def missing(self) -> list[int]:
+        """Numbers of the strips that were not there and have not been written since, ascending."""
+        return list(self._missing)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole map is there."""
+        return not self._missing
+
+    def write(self, index: int, strip: Strip) -> None:
+        """Writes a strip, whole or not at all.
 
         Raises:
-            ValueError: If it has another shape than the next strip of the grid.
+            ValueError: If it has another shape than this strip of the grid.
+            OverlayError: If another run has begun another map in the folder.
         """
-        expected = self.grid.shapes_of(len(self))
+        expected = self.grid.shapes_of(index)
         if tuple(part.shape for part in strip) != expected:
-            raise ValueError(f"strip {len(self)} has shapes {[part.shape for part in strip]}, expected {expected}")
+            raise ValueError(f"strip {index} has shapes {[part.shape for part in strip]}, expected {expected}")
         frames = [bytes(imagecodecs.zstd_encode(part.tobytes(), level=_ZSTD_LEVEL)) for part in strip]
         header = _HEADER.pack(_MAGIC, *(number for frame in frames for number in _numbers(frame)))
-        with replacing(self._path(len(self))) as temporary:
-            temporary.write_bytes(b"".join([header, *frames]))
-        self._n_done += 1
+        data = b"".join([header, *frames])
+        if not add_file(self.folder, self._path(index).name, data, is_ours=self._is_same):
+            raise OverlayError(self._cannot_join(_identity_in(self.folder)))
+        self._missing = [i for i in self._missing if i != index]
 
     def labels_of(self, index: int) -> UInt8Array:
         """The labels of a finished strip, (rows, W); see `__getitem__`."""
@@ -113,14 +134,27 @@ class StripStore(Sequence[Strip]):
         """Removes the working folder; the strips are no longer needed."""
         remove(self.folder)
 
-    def _begin(self, identity: Mapping[str, Any], found: Mapping[str, Any] | None) -> None:
+    def _begin(self, found: Mapping[str, Any] | None) -> None:
         if self.folder.exists():
             remove_working_folder(self.folder)
         if found is not None:
-            changed = sorted(_differences(found, identity))
-            logger.warning("%s: was begun with another %s; begins anew", self.folder.name, ", ".join(changed))
+            logger.warning("%s: was begun with another %s; begins anew", self.folder.name, self._changed(found))
         self.folder.mkdir(parents=True)
-        write_text(self.folder / _IDENTITY, json.dumps(identity, indent=1))
+        write_text(self.folder / _IDENTITY, json.dumps(self._identity, indent=1))
+
+    def _is_same(self) -> bool:
+        return _identity_in(self.folder) == self._identity
+
+    def _changed(self, found: Mapping[str, Any]) -> str:
+        return ", ".join(sorted(_differences(found, self._identity)))
+
+    def _cannot_join(self, found: Mapping[str, Any] | None) -> str:
+        if found is None:
+            return f"{self.folder}: is gone; another run has ended or replaced it. Run the command again"
+        return (
+            f"{self.folder}: holds a map with another {self._changed(found)}; a second run has begun it anew, or the "
+            "workers are not of one kind. Run the command again"
+        )
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{index:06d}.strip"
