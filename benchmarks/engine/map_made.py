@@ -12,7 +12,8 @@ from scipy import ndimage
 
 HEIGHT, WIDTH = 5120, 5120
 N_CLASSES = 5
-GRAIN_PX = 10.0
+WAVES = ((56.0, 1.0), (7.0, 0.4))
+"""Width (px, standard deviation) and strength of the two kinds of noise: large regions with rough borders and holes."""
 
 
 def main() -> None:
@@ -21,7 +22,10 @@ def main() -> None:
     best = np.full((HEIGHT, WIDTH), -np.inf, np.float32)
     labels = np.zeros((HEIGHT, WIDTH), np.uint8)
     for label in range(N_CLASSES + 1):
-        field = ndimage.gaussian_filter(rng.standard_normal((HEIGHT, WIDTH), np.float32), GRAIN_PX, truncate=3)
+        field = np.zeros((HEIGHT, WIDTH), np.float32)
+        for width, strength in WAVES:
+            noise = ndimage.gaussian_filter(rng.standard_normal((HEIGHT, WIDTH), np.float32), width, truncate=3)
+            field += strength * noise / noise.std()
         wins = field > best
         labels[wins], best[wins] = label, field[wins]
     np.save(sys.argv[1], labels)

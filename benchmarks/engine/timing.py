@@ -8,13 +8,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 Command = list[str | Path]
+LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 class RunFailedError(Exception):
@@ -49,24 +49,20 @@ def run(command: Sequence[str | Path], *, environment: Mapping[str, str] | None 
     Raises:
         RunFailedError: If it fails; the message holds the end of what it said.
     """
-    started = time.perf_counter()
     words = [str(word) for word in command]
-    with (
-        tempfile.TemporaryFile("w+") as said,
-        subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=said, text=True, env={**os.environ, **(environment or {})}
-        ) as process,
-    ):
-        assert process.stdout is not None
-        output = process.stdout.read()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            said.seek(0)
-            raise RunFailedError(f"{' '.join(words)}: exit status {process.returncode}\n{said.read()[-2000:]}")
-    return Measured(
-        time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, _last_object(output)
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder) / "told.json"
+        done = subprocess.run(
+            [sys.executable, "-S", str(LAUNCHER), str(told), *words],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **(environment or {})},
+            check=False,
+        )
+        if done.returncode:
+            raise RunFailedError(f"{' '.join(words)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
+        used = json.loads(told.read_text(encoding="utf-8"))
+    return Measured(**used, told=_last_object(done.stdout))
 
 
 def in_turn(contestants: Mapping[str, Callable[[], Measured]], repeats: int) -> dict[str, list[Measured]]:
