@@ -20,8 +20,9 @@ from tiny_slides import tissue_pixels
 
 from wsi_lpd.config import TileConfig, TissueConfig
 from wsi_lpd.errors import SlideError
+from wsi_lpd.patches.plan import open_to_tile, plan_tiling
 from wsi_lpd.patches.store import PatchStore
-from wsi_lpd.patches.tiler import open_to_tile, plan_tiling, tile_slide
+from wsi_lpd.patches.tiler import tile_slide
 from wsi_lpd.slide import Slide, open_slide, remote_file
 from wsi_lpd.slide.native_level import NativeLevel
 from wsi_lpd.slide.native_tiles import NativeTiles
