@@ -33,9 +33,8 @@ def store(tmp_path):
     for index in range(len(GRID)):
         _, probabilities, prototypes = GRID.shapes_of(index)
         rows = slice(*GRID.rows_of(index))
-        store.append(
-            Strip(LABELS[rows], rng.integers(0, 256, probabilities, np.uint8), rng.integers(0, 5, prototypes, np.uint8))
-        )
+        shares, winners = rng.integers(0, 256, probabilities, np.uint8), rng.integers(0, 5, prototypes, np.uint8)
+        store.write(index, Strip(LABELS[rows], shares, winners))
     return store
 
 

@@ -104,11 +104,6 @@ class StripStore(Sequence[Strip]):
         """Numbers of the strips that were not there and have not been written since, ascending."""
         return list(self._missing)
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the whole map is there."""
-        return not self._missing
-
     def write(self, index: int, strip: Strip) -> None:
         """Writes a strip, whole or not at all.
 
