@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ from wsi_lpd.segment.outputs import Outputs
 from wsi_lpd_cli.main import app
 
 TILE = ["--patch-size", "48", "--set", "tile.tissue.preset=everything", "--set", "tile.mpp=0.25", "--classes", "A,B"]
+
+APERIO = "Aperio Image Library v11\n1300x1000 (64x64)|AppMag = 40|MPP = 0.25"
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +121,7 @@ def test_a_slide_that_somebody_else_writes__is_told_and_left_alone(
 
 
 def test_segment_in_blocks__writes_the_files_of_one_process_though_a_worker_dies(
-    cluster: tuple[ClusterChoice, Path], write_slide: object, tmp_path: Path
+    cluster: tuple[ClusterChoice, Path], write_slide: Callable[..., Path], tmp_path: Path
 ) -> None:
     choice, folder = cluster
     image = landmarks(noise=3)[:, 400:]
@@ -141,8 +143,11 @@ def test_segment_in_blocks__writes_the_files_of_one_process_though_a_worker_dies
     assert len(set(who.values())) > 1
 
 
-def test_a_damaged_slide__is_told_once(cluster: tuple[ClusterChoice, Path], slide: Path, tmp_path: Path) -> None:
-    choice, _ = cluster
+def test_a_slide_that_is_damaged_inside__is_told_once(
+    cluster: tuple[ClusterChoice, Path], write_slide: Callable[..., Path], tmp_path: Path
+) -> None:
+    choice, folder = cluster
+    slide = write_slide(tissue_pixels(1300, 1000), name="tiny.svs", description=APERIO)
     with tifffile.TiffFile(slide) as tif:
         start, n_bytes = tif.pages[0].dataoffsets[40], tif.pages[0].databytecounts[40]
     data = slide.read_bytes()
@@ -151,3 +156,4 @@ def test_a_damaged_slide__is_told_once(cluster: tuple[ClusterChoice, Path], slid
     assert sum(line.startswith("error: ") for line in told.splitlines()) == 1
     assert f"error: {slide}: its pixels cannot be read" in told
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"tiny.zarr.partial"}
+    assert not (folder / "written").exists() or 0 not in written(folder)

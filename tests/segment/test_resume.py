@@ -155,6 +155,43 @@ def test_strips_behind_a_gap__are_kept_and_the_same_bytes_are_written(tmp_path, 
     assert not [r for r in caplog.records if r.levelname == "WARNING"]
 
 
+def in_blocks(slide_path, outputs, job, **options):
+    begun = job.begin(slide_path, outputs, **options)
+    for block in reversed(begun.blocks(3)):
+        job.make_block(slide_path, outputs, block)
+    return begun
+
+
+def test_blocks_in_any_order__give_the_files_of_one_run_also_if_they_are_finished_twice(tmp_path, slide_path):
+    whole, shared = outputs_in(tmp_path / "whole"), outputs_in(tmp_path / "shared")
+    told = job_of().run(str(slide_path), whole)
+    predictor = MoodyPredictor(mpp=0.61)
+    job = job_of(predictor=predictor)
+    begun = in_blocks(str(slide_path), shared, job)
+    n_seen = predictor.n_seen
+    assert len(begun.blocks(3)) > 1
+    assert told.n_windows < n_seen < 2 * told.n_windows
+    summary = job.finish(str(slide_path), shared, begun)
+    assert (summary.n_regions, summary.area_mm2, summary.was_finished) == (told.n_regions, told.area_mm2, False)
+    assert predictor.n_seen == n_seen
+    assert files_of(shared) == files_of(whole)
+    assert job.finish(str(slide_path), shared, begun).was_finished
+    assert job.begin(str(slide_path), shared).was_finished
+    assert sorted(p.name for p in (tmp_path / "shared").iterdir()) == ["map.geojson", "map.ome.tif", "map.png"]
+
+
+def test_overwrite_in_blocks__replaces_the_files_at_the_end(tmp_path, slide_path):
+    whole, shared = outputs_in(tmp_path / "whole"), outputs_in(tmp_path / "shared")
+    other = CONFIG.model_copy(update={"gate": "none"})
+    job_of(other).run(str(slide_path), whole)
+    job_of().run(str(slide_path), shared)
+    before = files_of(shared)
+    begun = in_blocks(str(slide_path), shared, job_of(other), overwrite=True)
+    assert files_of(shared) == before != files_of(whole)
+    assert not job_of(other).finish(str(slide_path), shared, begun, overwrite=True).was_finished
+    assert files_of(shared) == files_of(whole)
+
+
 def test_a_block__is_refused_where_another_map_has_been_begun(tmp_path, slide_path):
     outputs = outputs_in(tmp_path)
     with pytest.raises(OverlayError, match="is gone; another run has ended or replaced it"):

@@ -161,7 +161,8 @@ class _Segmenting(BlockWork["SlideItem", "SegmentSummary"]):
         self._job().make_block(item.location, self.targets[item.location], block, slide_mpp=item.mpp)
 
     def finish(self, item: SlideItem, begun: Begun) -> SegmentSummary:
-        return self._job().finish(item.location, self.targets[item.location], begun, slide_mpp=item.mpp)
+        job, outputs = self._job(), self.targets[item.location]
+        return job.finish(item.location, outputs, begun, slide_mpp=item.mpp, overwrite=self.task.overwrite)
 
     def _job(self) -> SegmentJob:
         go_to(self.folder)

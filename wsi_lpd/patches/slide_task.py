@@ -18,7 +18,7 @@ from wsi_lpd.patches.forecast import Forecast, forecast
 from wsi_lpd.patches.patches_csv import check_labels_kept
 from wsi_lpd.patches.plan import TilingPlan, open_to_tile, plan_tiling
 from wsi_lpd.patches.preview import PREVIEW_SIDE_PX, write_preview
-from wsi_lpd.patches.store import PatchStore, partial_path
+from wsi_lpd.patches.store import PatchStore
 from wsi_lpd.patches.tiler import Status, TilingReport, begin_store, make_store, tile_slide, write_missing
 from wsi_lpd.patches.writer import StoreWriter
 from wsi_lpd.progress import SILENT, Progress
@@ -30,7 +30,8 @@ logger = logging.getLogger(__name__)
 CSV_NAME = "patches.csv"
 
 _SHARDS_OF_BLOCK = 4
-"""Fewest shards in a block. Opening a slide and finding its tissue take about as long as one shard."""
+"""Fewest shards in a block. It opens the slide and finds the tissue anew, for about half as long as a shard takes (0.3
+and 0.7 s of one core on a slide of 16,384 x 12,288 px), and the reads at its ends are made twice."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +148,7 @@ class SlideTask:
         path, waited_s = self.store_path(location), begun.waited_s()
         with open_to_tile(location, mpp=slide_mpp) as slide:
             areas, plan = self._planned(slide, path)
-            # What is not unfinished any more was put in place by a worker that died before it could tell.
-            overwrite = self.overwrite and partial_path(path).exists()
-            report = make_store(slide, path, plan, threads=self.threads, overwrite=overwrite)
+            report = make_store(slide, path, plan, threads=self.threads, overwrite=self.overwrite)
             if not begun.was_finished:
                 status: Status = "resumed" if begun.resumed else "written"
                 report = replace(report, status=status, seconds=report.seconds + waited_s)

@@ -113,13 +113,20 @@ class SegmentJob:
             slide_map.fill(slide_map.store(outputs.working_folder, joins=True), block, progress=self._progress)
 
     def finish(
-        self, location: str, outputs: Outputs, begun: Begun, *, slide_mpp: float | None = None
+        self,
+        location: str,
+        outputs: Outputs,
+        begun: Begun,
+        *,
+        slide_mpp: float | None = None,
+        overwrite: bool = False,
     ) -> SegmentSummary:
         """Writes the files of a slide that `begin` has begun; strips that are still missing are made here.
 
         Arguments and errors are those of `run`.
         """
-        if begun.was_finished or outputs.are_finished:  # the second: by a worker that died before it could tell
+        # The second: a worker has written them and died before it could tell.
+        if begun.was_finished or (not overwrite and not _clear(outputs, overwrite=False)):
             return finished_before(location, outputs)
         waited_s = begun.waited_s()
         with open_slide(location, mpp=slide_mpp) as slide:
