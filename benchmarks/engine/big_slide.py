@@ -24,8 +24,8 @@ def write_repeated(source: Path, out: Path, width: int, height: int) -> None:
         height: Of level 0.
     """
     with tifffile.TiffFile(source) as tiff, tifffile.TiffWriter(out, bigtiff=True) as writer:
-        first = tiff.pages.first
-        for page in tiff.pages:
+        first = tiff.pages.first.aspage()
+        for page in (page.aspage() for page in tiff.pages):
             downsample = round(first.imagewidth / page.imagewidth)
             writer.write(
                 _tiles(tiff, page, width // downsample, height // downsample),
