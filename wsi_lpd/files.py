@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def add_file(folder: Path, name: str, data: bytes, *, is_ours: Callable[[], bool]) -> bool:
+def add_file(folder: Path, name: str, parts: Iterable[bytes], *, is_ours: Callable[[], bool]) -> bool:
     """Adds a whole file to a folder that others may fill too, or may meanwhile have begun anew for something else.
 
     The temporary file lies in `folder` itself when `is_ours` is asked. A folder that takes its place after that does
@@ -43,7 +43,7 @@ def add_file(folder: Path, name: str, data: bytes, *, is_ours: Callable[[], bool
     Args:
         folder: Must be there.
         name: Place of the file in it; folders on the way are made.
-        data: All of it.
+        parts: All of it, piece by piece: nobody has to hold it a second time as a whole.
         is_ours: Whether the folder is still what the file is for.
 
     Returns:
@@ -56,7 +56,7 @@ def add_file(folder: Path, name: str, data: bytes, *, is_ours: Callable[[], bool
     temporary = folder / f".{uuid.uuid4().hex[:8]}.{path.name}"
     try:
         with temporary.open("xb") as stream:
-            stream.write(data)
+            stream.writelines(parts)
             stream.flush()
             os.fsync(stream.fileno())
         if not is_ours():

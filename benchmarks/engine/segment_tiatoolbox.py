@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from tiatoolbox.models.engine.io_config import IOSegmentorConfig
 from tiatoolbox.models.engine.semantic_segmentor import SemanticSegmentor
@@ -34,6 +35,11 @@ class OurNetwork(ModelABC):  # type: ignore[misc]
         logits = self.network.map_logits(output, torch.ones(len(images), len(self.card.classes)))
         large = torch.nn.functional.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
         return large.softmax(dim=1).permute(0, 2, 3, 1)
+
+    @staticmethod
+    def postproc(image: Any) -> Any:
+        """Labels (H, W) of a map of probabilities, as in TIAToolbox's own models."""
+        return np.argmax(image, axis=-1)
 
     @staticmethod
     def infer_batch(model: Any, batch_data: Any, *, device: str) -> Any:

@@ -7,8 +7,9 @@ import pytest
 
 from wsi_lpd.errors import StoreError
 from wsi_lpd.patches import shard as shard_module
+from wsi_lpd.patches import writer as writer_module
 from wsi_lpd.patches.slide_task import SlideTask
-from wsi_lpd.patches.writer import StoreWriter
+from wsi_lpd.patches.writer import StoreWriter, put_in_place
 
 
 @pytest.fixture
@@ -117,6 +118,16 @@ def test_a_shard_of_a_task_that_nobody_waits_for__gets_into_no_other_store(path,
     with pytest.raises(FileNotFoundError):
         task.make_block(path, range(3))
     assert not partial.exists()
+
+
+def test_what_such_a_task_was_writing_at_the_end__does_not_stay_in_the_store(path, task, monkeypatch):
+    def with_half_a_shard(partial, place):
+        (partial / ".0123abcd.0").write_bytes(b"half")
+        put_in_place(partial, place)
+
+    monkeypatch.setattr(writer_module, "put_in_place", with_half_a_shard)
+    task.run(path)
+    assert not list((task.out / "Tiny-1.zarr").glob(".*"))
 
 
 def test_overwrite_in_blocks__keeps_the_old_store_to_the_end(tmp_path, path, task, tile_config):

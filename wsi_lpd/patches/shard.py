@@ -48,14 +48,14 @@ def pack(patches: UInt8Array) -> list[bytes]:
     return [bytes(imagecodecs.zstd_encode(patch.tobytes(), level=ZSTD_LEVEL)) for patch in patches]
 
 
-def shard_bytes(packed: Sequence[bytes], shard_patches: int) -> bytes:
-    """A shard as the zarr v3 sharding codec lays it out: chunks, their index, its CRC-32C."""
+def shard_parts(packed: Sequence[bytes], shard_patches: int) -> list[bytes]:
+    """A shard as the zarr v3 sharding codec lays it out, in pieces: chunks, their index, its CRC-32C."""
     lengths = np.array([len(patch) for patch in packed], dtype="<u8")
     index = np.full((shard_patches, 2), EMPTY, dtype="<u8")
     index[: len(packed), 0] = np.cumsum(lengths) - lengths
     index[: len(packed), 1] = lengths
     checksum = google_crc32c.value(index.tobytes()).to_bytes(_INDEX_CRC_BYTES, "little")
-    return b"".join([*packed, index.tobytes(), checksum])
+    return [*packed, index.tobytes(), checksum]
 
 
 def is_whole(path: Path, shard_patches: int) -> bool:

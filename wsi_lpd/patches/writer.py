@@ -12,7 +12,7 @@ from zarr.codecs import ZstdCodec
 from wsi_lpd.errors import StoreError
 from wsi_lpd.files import add_file, remove
 from wsi_lpd.patches.meta import StoreMeta
-from wsi_lpd.patches.shard import ZSTD_LEVEL, is_whole, patches_per_shard, shard_bytes, shard_path
+from wsi_lpd.patches.shard import ZSTD_LEVEL, is_whole, patches_per_shard, shard_parts, shard_path
 from wsi_lpd.patches.store import partial_path, read_array, read_meta
 from wsi_lpd.types import AnyArray, Float32Array, Int64Array
 
@@ -106,8 +106,8 @@ class StoreWriter:
 
     def _write_shard(self) -> None:
         name = str(shard_path(Path(), self._next))
-        data = shard_bytes(self._buffer, self.shard_patches)
-        if not add_file(self.partial, name, data, is_ours=lambda: self._found_identity() == self._identity):
+        parts = shard_parts(self._buffer, self.shard_patches)
+        if not add_file(self.partial, name, parts, is_ours=lambda: self._found_identity() == self._identity):
             raise StoreError(self._cannot_join("another run has begun it anew"))
         self.missing = [i for i in self.missing if i != self._next]
         self.go_to(self._next + 1)

@@ -116,8 +116,7 @@ class StripStore(Sequence[Strip]):
             raise ValueError(f"strip {index} has shapes {[part.shape for part in strip]}, expected {expected}")
         frames = [bytes(imagecodecs.zstd_encode(part.tobytes(), level=_ZSTD_LEVEL)) for part in strip]
         header = _HEADER.pack(_MAGIC, *(number for frame in frames for number in _numbers(frame)))
-        data = b"".join([header, *frames])
-        if not add_file(self.folder, self._path(index).name, data, is_ours=self._is_same):
+        if not add_file(self.folder, self._path(index).name, [header, *frames], is_ours=self._is_same):
             raise OverlayError(self._cannot_join(_identity_in(self.folder)))
         self._missing = [i for i in self._missing if i != index]
 
