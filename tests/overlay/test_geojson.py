@@ -30,7 +30,7 @@ BOW_TIE = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10)])
 
 
 def write_map(path: Path, label_map: np.ndarray, *, simplify: float = 0.0) -> int:
-    regions = simplify_regions(to_level0(trace_regions(label_map), FRAME), simplify * FRAME.downsample_x)
+    regions = simplify_regions(to_level0(trace_regions(label_map, background=True), FRAME), simplify)
     measurements = [{"Predicted area um2": 0.25 * area_px} for area_px in regions.areas_px]
     features = region_features(regions, QUPATH_CLASSES, measurements=measurements)
     return write_overlay(path, features, slide="slide", metadata={"mpp": "0.5"})

@@ -5,11 +5,11 @@ import pytest
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
-from label_maps import FIXED, drawn, label_maps, n_components, noise, without_ignored
+from label_maps import FIXED, drawn, label_maps, n_components, noise, outlines, without_ignored
 
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.rasterize import rasterize
-from wsi_lpd.overlay.trace import Regions, to_level0, trace_background, trace_regions
+from wsi_lpd.overlay.trace import Regions, to_level0, trace_regions
 
 frames = st.builds(
     GridFrame,
@@ -57,9 +57,11 @@ def test_trace_regions__components_name_the_polygon_of_each_pixel(label_map):
 
 
 @given(label_maps)
-def test_trace_background__covers_the_rest_of_the_map(label_map):
-    regions = trace_regions(label_map)
-    background = trace_background(regions)
+def test_trace_regions__the_background_covers_the_rest_of_the_map(label_map):
+    regions, alone = trace_regions(label_map, background=True), trace_regions(label_map)
+    assert outlines(regions.polygons, regions.labels) == outlines(alone.polygons, alone.labels)
+    np.testing.assert_array_equal(regions.components, alone.components)
+    background = regions.background
     together = np.concatenate([regions.polygons, background])
     assert shapely.coverage_is_valid(together)
     assert shapely.area(together).sum() == label_map.size

@@ -48,7 +48,8 @@ class _Open:
     Attributes:
         labels: (M,).
         tally: Of all their pixels up to the seam.
-        rings: Closed rings of each.
+        rings: Rings of each that were closed at a seam.
+        holes: Rings of each that no seam cuts.
         chains: What is not closed yet; begins and ends on the seam.
         row: Number of the region + 1 in the row above the seam, 0 where there is none, (W,).
     """
@@ -56,6 +57,7 @@ class _Open:
     labels: UInt8Array
     tally: Tally
     rings: list[list[AnyArray]]
+    holes: list[list[AnyArray]]
     chains: list[Chain]
     row: Int64Array
 
@@ -82,8 +84,10 @@ class RegionJoiner:
         whole, touches = ~touching[1:], touching[1:]
         at_once = FinishedRegions(regions.polygons[whole], regions.labels[whole], tally.of(whole))
         bottom = regions.top + regions.components.shape[0]
-        below = self._cut(regions.polygons[touches], bottom)
-        pieces = _Open(regions.labels[touches], tally.of(touches), *below, row=number[last])
+        lines = corners_placed(np.array([[0, self._row], [0, bottom]]), self._frame)[:, 1].tolist()
+        holes, chains = cut_at_seams(regions.polygons[touches], *lines)
+        none_closed: list[list[AnyArray]] = [[] for _ in holes]
+        pieces = _Open(regions.labels[touches], tally.of(touches), none_closed, holes, chains, number[last])
         return at_once.followed_by(self._joined(pieces, number[first], bottom))
 
     def finish(self) -> FinishedRegions | None:
@@ -91,23 +95,14 @@ class RegionJoiner:
         if self._open is None:
             return None
         nothing = np.zeros(len(self._open.row), dtype=np.int64)
-        none = _Open(self._open.labels[:0], self._open.tally.of(slice(0)), [], [], nothing)
+        none = _Open(self._open.labels[:0], self._open.tally.of(slice(0)), [], [], [], nothing)
         return self._joined(none, nothing, self._row)
-
-    def _cut(self, polygons: Polygons, bottom: int) -> tuple[list[list[AnyArray]], list[Chain]]:
-        lines = corners_placed(np.array([[0, self._row], [0, bottom]]), self._frame)[:, 1].tolist()
-        rings, chains = [], []
-        for number, polygon in enumerate(polygons):
-            closed, stretches = cut_at_seams(polygon, *lines)
-            rings.append(closed)
-            chains += [Chain(points, number) for points in stretches]
-        return rings, chains
 
     def _joined(self, pieces: _Open, first_row: Int64Array, bottom: int) -> FinishedRegions:
         """Joins the pieces of a strip to what is held; `first_row` is like `pieces.row`, for the strip's first row."""
         held = self._open
         if held is None:
-            held = _Open(pieces.labels[:0], pieces.tally.of(slice(0)), [], [], np.zeros_like(first_row))
+            held = _Open(pieces.labels[:0], pieces.tally.of(slice(0)), [], [], [], np.zeros_like(first_row))
         n_held = len(held.labels)
         below = _painted(pieces.labels, first_row)
         seam = Seam(held.label_row(), below, row=self._row, frame=self._frame)
@@ -116,9 +111,7 @@ class RegionJoiner:
         shifted = [Chain(chain.points, chain.region + n_held) for chain in pieces.chains]
         closed, still_open = connect(held.chains, shifted, seam)
         n_groups = int(group.max(initial=-1)) + 1
-        rings: list[list[AnyArray]] = [[] for _ in range(n_groups)]
-        for number, own in enumerate([*held.rings, *pieces.rings]):
-            rings[group[number]] += own
+        rings = _gathered([*held.rings, *pieces.rings], group, n_groups)
         for chain in closed:
             rings[group[chain.region]].append(chain.points)
         labels = np.zeros(n_groups, dtype=np.uint8)
@@ -127,6 +120,7 @@ class RegionJoiner:
             labels,
             held.tally.followed_by(pieces.tally).summed(group, n_groups),
             rings,
+            _gathered([*held.holes, *pieces.holes], group, n_groups),
             [Chain(chain.points, int(group[chain.region])) for chain in still_open],
             _renumbered(pieces.row, group[n_held:] + 1),
         )
@@ -143,16 +137,25 @@ def _parted(joined: _Open) -> tuple[FinishedRegions, _Open]:
     done = np.flatnonzero(~is_open)
     polygons = np.empty(len(done), dtype=object)
     for index, number in enumerate(done.tolist()):
-        polygons[index] = polygon_of(joined.rings[number])
+        polygons[index] = polygon_of(joined.rings[number], joined.holes[number])
     new = np.cumsum(is_open) - 1
     held = _Open(
         joined.labels[is_open],
         joined.tally.of(is_open),
         [joined.rings[number] for number in np.flatnonzero(is_open).tolist()],
+        [joined.holes[number] for number in np.flatnonzero(is_open).tolist()],
         [Chain(chain.points, int(new[chain.region])) for chain in joined.chains],
         _renumbered(joined.row, new + 1),
     )
     return FinishedRegions(polygons, joined.labels[done], joined.tally.of(done)), held
+
+
+def _gathered(rings: list[list[AnyArray]], group: AnyArray, n_groups: int) -> list[list[AnyArray]]:
+    """The rings of all regions of each group."""
+    result: list[list[AnyArray]] = [[] for _ in range(n_groups)]
+    for number, own in zip(group.tolist(), rings, strict=True):
+        result[number] += own
+    return result
 
 
 def _painted(labels: UInt8Array, row: Int64Array) -> UInt8Array:

@@ -73,17 +73,35 @@ def tally_pixels(
         probabilities: uint8 (C + 1, H, W), 255 = 1.0: background first, then the classes.
         prototypes: uint8 (H, W): which prototype of the pixel's class won, counted from 0, or `NO_PROTOTYPE`.
     """
-    pixels = np.flatnonzero(components)
-    owner = components.reshape(-1)[pixels].astype(np.int64) - 1
-    areas_px = np.bincount(owner, minlength=n_regions).astype(np.int64)
+    owner_of_pixel, winner_of_pixel = components.reshape(-1), prototypes.reshape(-1)
+    starts = _run_starts(owner_of_pixel)
+    owner, lengths = owner_of_pixel[starts], np.diff(starts, append=components.size)
+    areas_px = _totals(owner, lengths, n_regions)
     sums = np.zeros((n_regions, len(probabilities)), np.int64)
     for column, plane in zip(sums.T, probabilities, strict=True):
-        column[:] = np.bincount(owner, plane.reshape(-1)[pixels], n_regions)
-    winner = prototypes.reshape(-1)[pixels]
-    known = winner != NO_PROTOTYPE
+        column[:] = _totals(owner, np.add.reduceat(plane.reshape(-1), starts, dtype=np.int64), n_regions)
+    starts = _run_starts(owner_of_pixel, winner_of_pixel)
+    owner, winner = owner_of_pixel[starts].astype(np.int64), winner_of_pixel[starts]
+    known = (winner != NO_PROTOTYPE) & (owner > 0)
+    lengths = np.diff(starts, append=components.size)[known]
     n_prototypes = int(winner[known].max(initial=0)) + 1
-    counts = np.bincount(owner[known] * n_prototypes + winner[known], minlength=n_regions * n_prototypes)
-    return Tally(areas_px, sums, counts.reshape(n_regions, n_prototypes).astype(np.int64))
+    pair = (owner[known] - 1) * n_prototypes + winner[known]
+    counts = np.bincount(pair, lengths, n_regions * n_prototypes).astype(np.int64)
+    return Tally(areas_px, sums, counts.reshape(n_regions, n_prototypes))
+
+
+def _run_starts(*images: AnyArray) -> Int64Array:
+    """Where in flat images (N,) something changes, and 0."""
+    changes = np.zeros(len(images[0]), dtype=bool)
+    changes[:1] = True
+    for image in images:
+        changes[1:] |= image[1:] != image[:-1]
+    return np.flatnonzero(changes)
+
+
+def _totals(owner: AnyArray, amounts: Int64Array, n_regions: int) -> Int64Array:
+    """Sums of the amounts of the runs of each region; runs are owned by the region's number + 1."""
+    return np.bincount(owner, amounts, n_regions + 1)[1:].astype(np.int64)
 
 
 def measurements(

@@ -30,21 +30,14 @@ class Outline(NamedTuple):
     max_area_error: float = MAX_AREA_ERROR
 
     def draft(self, regions: Regions) -> Draft | None:
-        """What needs no account of `of`; their frame is minded."""
-        return draft(regions, self._tolerance(regions))
+        """What needs no account of `of`."""
+        return draft(regions, self.tolerance_px)
 
     def of(self, regions: Regions, drafted: Draft | None, account: AreaAccount) -> Regions:
         """The regions with such outlines."""
         return simplify_regions(
-            regions,
-            self._tolerance(regions),
-            account=account,
-            max_area_error=self.max_area_error,
-            drafted=drafted,
+            regions, self.tolerance_px, account=account, max_area_error=self.max_area_error, drafted=drafted
         )
-
-    def _tolerance(self, regions: Regions) -> float:
-        return self.tolerance_px * (1.0 if regions.frame is None else regions.frame.downsample_x)
 
 
 class Piece(NamedTuple):
@@ -89,10 +82,11 @@ def traced_pieces(
     strips: Iterable[Strip], frame: GridFrame | None, outline: Outline | None = None
 ) -> Generator[Piece, None, None]:
     """The pieces of the map in the order of the strips; two are in the making at a time, each in a thread."""
+    simplifies = outline is not None and outline.tolerance_px > 0
 
     def piece(placed_strip: tuple[int, Strip]) -> Piece:
         top, strip = placed_strip
-        regions = placed(trace_regions(strip.labels), frame=frame, top=top)
+        regions = placed(trace_regions(strip.labels, background=simplifies), frame=frame, top=top)
         tally = tally_pixels(
             regions.components, len(regions), probabilities=strip.probabilities, prototypes=strip.prototypes
         )

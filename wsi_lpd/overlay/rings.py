@@ -92,29 +92,35 @@ def _is_between(before: AnyArray, point: AnyArray, after: AnyArray) -> bool:
     return bool(ax * by == ay * bx)
 
 
-def polygon_of(rings: Sequence[AnyArray]) -> shapely.Polygon:
-    """The polygon with holes that all rings (n, 2) of a region make."""
+def polygon_of(rings: Sequence[AnyArray], holes: Sequence[AnyArray] = ()) -> shapely.Polygon:
+    """The polygon with holes that the rings (n, 2) of a region make.
+
+    Args:
+        rings: The shell and any holes; they may meet themselves.
+        holes: Those that are known to be holes and pass no point twice.
+    """
     apart = [part for ring in rings for part in apart_at_touches(ring) if len(part) > 2]
-    largest = max(range(len(apart)), key=lambda index: _signed_area(apart[index]))
-    return shapely.Polygon(apart[largest], [ring for index, ring in enumerate(apart) if index != largest])
+    areas = [_signed_area(ring) for ring in apart] if len(apart) > 1 else [1.0]
+    largest = areas.index(max(areas))
+    return shapely.Polygon(apart[largest], [*apart[:largest], *apart[largest + 1 :], *holes])
 
 
 def _signed_area(ring: AnyArray) -> float:
     """Twice the area; positive for a ring whose region is inside."""
     x, y = ring.T
-    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1))
+    return float(x[:-1] @ y[1:] - y[:-1] @ x[1:] + x[-1] * y[0] - y[-1] * x[0])
 
 
 def apart_at_touches(ring: AnyArray) -> list[AnyArray]:
-    """Parts a ring (n, 2) at every point that it passes twice, where it would not be valid."""
-    _, place, count = np.unique(ring, axis=0, return_inverse=True, return_counts=True)
-    place = place.reshape(-1)
-    apart, kept, entered = [], list(range(len(ring))), dict[int, int]()
-    if (count == 1).all():
+    """Parts a ring (n, 2) of whole positions at every one that it passes twice, where it would not be valid."""
+    x, y = ring.astype(np.int64).T
+    places, place, count = np.unique((x << 32) + y, return_inverse=True, return_counts=True)
+    if len(places) == len(ring):
         return [ring]
+    apart: list[AnyArray] = []
+    entered: dict[int, int] = {}
     stack: list[int] = []
-    for index in kept:
-        point = int(place[index])
+    for index, point in enumerate(place.tolist()):
         if point in entered:
             start = entered[point]
             part = stack[start:]

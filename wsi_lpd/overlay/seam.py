@@ -12,10 +12,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.trace import DOWN, LEFT, RIGHT, UP, corners_placed, turns
+from wsi_lpd.overlay.trace import DOWN, LEFT, RIGHT, UP, Polygons, corners_placed, turns
 from wsi_lpd.types import BACKGROUND, AnyArray, BoolArray, UInt8Array
 
 _STEP: Final = {RIGHT: 1, LEFT: -1}
@@ -77,31 +76,54 @@ class Seam:
         return Link(passed, heading == DOWN, bool(self._is_straight[first]))
 
 
-def cut_at_seams(polygon: shapely.Polygon, top: float, bottom: float) -> tuple[list[AnyArray], list[AnyArray]]:
-    """Takes what lies on the lines y = top and y = bottom out of an outline.
+class Cut(NamedTuple):
+    """Outlines without what runs along the seams.
 
-    Returns:
-        The rings that never run along a seam, (n, 2) each, not closed by a repeated position; and the stretches between
-        seams of the others.
+    Attributes:
+        holes: Rings of each polygon that are no part of a seam, (n, 2) each, without a repeated position.
+        chains: The stretches between seams of all other rings; regions are counted as the polygons.
     """
-    rings, chains = [], []
-    for ring in shapely.get_rings(shapely.orient_polygons(polygon)):
-        points = shapely.get_coordinates(ring)[:-1]
-        y, following = points[:, 1], np.roll(points[:, 1], -1)
-        on_seam = ((y == top) | (y == bottom)) & (y == following)
-        if on_seam.any():
-            chains += _stretches(points, on_seam)
+
+    holes: list[list[AnyArray]]
+    chains: list[Chain]
+
+
+def cut_at_seams(polygons: Polygons, top: float, bottom: float) -> Cut:
+    """Takes what lies on the lines y = top and y = bottom out of outlines.
+
+    Args:
+        polygons: Each touches one of the lines and has itself on the right hand of its rings, as traced.
+        top: Upper line.
+        bottom: Lower line.
+    """
+    cut = Cut([[] for _ in polygons], [])
+    if len(polygons) == 0:
+        return cut
+    _, closed, (ring_ends, polygon_ends) = shapely.to_ragged_array(polygons)
+    owner = np.repeat(np.arange(len(polygons)), np.diff(polygon_ends)).tolist()
+    rings = np.split(closed, ring_ends[1:-1])
+    y = closed[:, 1]
+    along = np.append(((y[:-1] == top) | (y[:-1] == bottom)) & (y[:-1] == y[1:]), False)
+    along[ring_ends[1:] - 1] = False  # no edge leads from one ring to the next
+    first_along = np.full(len(rings), -1)
+    edges = np.flatnonzero(along)
+    ring_of_edge = np.searchsorted(ring_ends, edges, side="right") - 1
+    first_along[ring_of_edge[::-1]] = (edges - ring_ends[ring_of_edge])[::-1]
+    for number, (ring, start, first) in enumerate(zip(rings, ring_ends.tolist(), first_along.tolist(), strict=False)):
+        if first < 0:
+            cut.holes[owner[number]].append(ring[:-1])
         else:
-            rings.append(points)
-    return rings, chains
+            left_out = along[start : start + len(ring) - 1]
+            cut.chains.extend(Chain(points, owner[number]) for points in _stretches(ring, left_out, first))
+    return cut
 
 
-def _stretches(points: AnyArray, left_out: BoolArray) -> list[AnyArray]:
-    """What is left of a ring without some of its edges; edge i leads from point i to the next."""
-    first = int(left_out.argmax())
-    points, kept = np.roll(points, -first, axis=0), ~np.roll(left_out, -first)  # now edge 0 is left out
-    change = np.diff(np.concatenate([kept, [False]]).astype(np.int8))
-    starts: NDArray[np.int64] = np.flatnonzero(change == 1) + 1
-    ends = np.flatnonzero(change == -1) + 1
-    points = np.concatenate([points, points[:1]])
-    return [points[start : end + 1] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+def _stretches(ring: AnyArray, left_out: BoolArray, first: int) -> list[AnyArray]:
+    """What is left of a closed ring without some of its edges; edge i leads from point i to the next.
+
+    `first` is the first edge that is left out.
+    """
+    ring = np.concatenate([ring[first:-1], ring[: first + 1]])
+    kept = np.concatenate([~left_out[first:], ~left_out[:first], [False]])
+    changes = np.flatnonzero(kept[1:] != kept[:-1]) + 1
+    return [ring[start : end + 1] for start, end in zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True)]

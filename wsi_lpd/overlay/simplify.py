@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import numpy as np
 import shapely
 
-from wsi_lpd.overlay.trace import Polygons, Regions, trace_background
+from wsi_lpd.overlay.frame import GridFrame
+from wsi_lpd.overlay.outline_rings import Rings, rings_of
+from wsi_lpd.overlay.trace import Polygons, Regions
+from wsi_lpd.overlay.visvalingam import kept_vertices
 from wsi_lpd.types import AnyArray, BoolArray
 
 logger = logging.getLogger(__name__)
@@ -18,6 +22,10 @@ MAX_AREA_ERROR: Final = 0.005
 """Largest change of the area of a class, as a share of it."""
 
 _ROUNDS: Final = 4
+
+_MAX_CLEARANCE_PX: Final = 0.5
+"""More would keep the steps of a diagonal border, which are 0.7 px apart. So maps of less than 2.8 level-0 pixels per
+pixel are not quite safe from corners that rounding moves, and what it breaks keeps its exact outline."""
 
 
 @dataclass
@@ -43,25 +51,35 @@ class Draft(NamedTuple):
     """What a first try makes of regions, before anybody looks at what it did to the areas.
 
     Attributes:
-        polygons: Simplified, (N,).
-        background: What lies between the regions, exact.
+        rings: Of the regions, and of what lies between them.
+        kept: Which vertices are left (V,).
+        polygons: With these vertices, (N + M,): the regions first.
+        broken: Whether each is no valid polygon, (N + M,).
     """
 
+    rings: Rings
+    kept: BoolArray
     polygons: Polygons
-    background: Polygons
+    broken: BoolArray
 
 
 def draft(regions: Regions, tolerance_px: float) -> Draft | None:
     """The costly part of `simplify_regions`, which needs no account: strips may do it at the same time.
 
     None where there is nothing to do.
+
+    Raises:
+        ValueError: If the background of the regions was not traced.
     """
     if tolerance_px == 0 or len(regions) == 0:
         return None
-    # With what lies between them, the regions cover the map: their outer borders are shared borders like any other.
-    background = trace_background(regions)
-    none_exact = np.zeros(len(regions), dtype=bool)
-    return Draft(_simplified(regions.polygons, background, none_exact, tolerance_px), background)
+    if regions.background is None:
+        raise ValueError("regions are simplified together with what lies between them: trace that too")
+    cover = np.concatenate([regions.polygons, regions.background])
+    rings = rings_of(cover, regions.components.shape, regions.frame, regions.top)
+    kept = kept_vertices(rings.borders(), tolerance_px, clearance_px=_clearance(regions.frame))
+    polygons = rings.polygons(kept)
+    return Draft(rings, kept, polygons, _broken(polygons))
 
 
 def simplify_regions(
@@ -79,52 +97,50 @@ def simplify_regions(
     edge of the map, or of the strip that the regions were traced on, stays as it was.
 
     Args:
-        regions: As traced, or placed in level-0 pixels; not yet merged by class.
-        tolerance_px: Square root of the area of the largest triangle that is cut off, in the unit of the polygons;
+        regions: As traced with their background, or placed in level-0 pixels; not yet merged by class.
+        tolerance_px: Square root of the area of the largest triangle that is cut off, in pixels of the label map;
             0 changes nothing.
         account: Of the strips above, which count when the change of area is judged; this one is added.
         max_area_error: Largest change of the area of a class, as a share of it.
         drafted: Of `draft` with the same regions and tolerance; None makes it here.
     """
     sheet = AreaAccount() if account is None else account
-    before = _sums(regions, shapely.area(regions.polygons))
+    before = shapely.area(regions.polygons)
     first = draft(regions, tolerance_px) if drafted is None else drafted
     if first is None:
-        sheet.add(before, before)
+        sheet.add(_sums(regions, before), _sums(regions, before))
         return regions
-    exact, polygons = np.zeros(len(regions), dtype=bool), first.polygons
+    exact = np.zeros(len(first.polygons), dtype=bool)
+    polygons, broken = first.polygons, first.broken
     for attempt in range(_ROUNDS + 1):
-        if attempt:
-            polygons = _simplified(regions.polygons, first.background, exact, tolerance_px)
-        after = _sums(regions, shapely.area(polygons))
-        too_much = sheet.errors(before, after) > max_area_error
-        failed = _failures(regions, polygons, too_much, whole_class=attempt == _ROUNDS - 1) & ~exact
+        after = shapely.area(polygons[: len(regions)])
+        too_much = sheet.errors(_sums(regions, before), _sums(regions, after)) > max_area_error
+        changed = (np.abs(after - before) > MAX_AREA_ERROR * before) | (attempt == _ROUNDS - 1)
+        failed = broken.copy()
+        failed[: len(regions)] |= too_much[regions.labels] & changed
+        failed &= ~exact
         if not failed.any():
             break
-        exact |= failed
-    else:
-        polygons, exact, after = regions.polygons, np.ones(len(regions), dtype=bool), before
-    sheet.add(before, after)
-    if exact.any():
-        logger.info("simplification: %d of %d regions keep their exact outline", exact.sum(), len(regions))
-    return replace(regions, polygons=polygons)
+        exact |= failed if attempt < _ROUNDS else True
+        polygons = first.rings.polygons(first.kept | first.rings.vertices_of(exact))
+        broken = _broken(polygons)
+    sheet.add(_sums(regions, before), _sums(regions, after))
+    if (n_exact := exact[: len(regions)].sum()) > 0:
+        logger.info("simplification: %d of %d regions keep their exact outline", n_exact, len(regions))
+    return replace(regions, polygons=polygons[: len(regions)], background=None)
 
 
-def _simplified(polygons: Polygons, background: Polygons, exact: BoolArray, tolerance_px: float) -> Polygons:
-    """Simplifies all but the exact ones; what borders on an exact one keeps that border, as it has no other side."""
-    cover = np.concatenate([polygons[~exact], background])
-    result = polygons.copy()
-    result[~exact] = shapely.coverage_simplify(cover, tolerance_px, simplify_boundary=False)[: int((~exact).sum())]
-    return result
+def _clearance(frame: GridFrame | None) -> float:
+    """Label-map pixels by which a corner and an edge may come nearer when corners go to whole level-0 pixels."""
+    scales = (1.0, 1.0) if frame is None else (frame.downsample_x, frame.downsample_y)
+    if all(scale == round(scale) for scale in scales):
+        return 0.0
+    return min(math.sqrt(2) / min(scales), _MAX_CLEARANCE_PX)
 
 
-def _failures(regions: Regions, polygons: Polygons, too_much: BoolArray, *, whole_class: bool) -> BoolArray:
-    """Regions that are broken, and those that changed too much, or all, of labels that changed too much (256,)."""
-    before, after = shapely.area(regions.polygons), shapely.area(polygons)
-    changed = whole_class | (np.abs(after - before) > MAX_AREA_ERROR * before)
-    broken: BoolArray = ~shapely.is_valid(polygons) | ~(after > 0)
-    failed: BoolArray = broken | (too_much[regions.labels] & changed)
-    return failed
+def _broken(polygons: Polygons) -> BoolArray:
+    broken: BoolArray = ~shapely.is_valid(polygons)
+    return broken
 
 
 def _sums(regions: Regions, areas: AnyArray) -> AnyArray:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import depth_first_order
 
-from wsi_lpd.overlay.components import Components, label_components
+from wsi_lpd.overlay.components import label_components
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.types import BACKGROUND, IGNORE, AnyArray, BoolArray, Int64Array, UInt8Array
 
@@ -52,6 +52,8 @@ class Regions:
         areas_px: Label-map pixels of each, int64 (N,).
         frame: The frame that moved the polygons to level-0 pixels; None while they are in grid corners.
         top: Row of the whole map at which `components` begins: 0 unless this is a strip of a map (`placed`).
+        background: Polygons of what lies between the regions, if it was traced: together they cover the map without gap
+            or overlap.
     """
 
     polygons: Polygons
@@ -60,6 +62,7 @@ class Regions:
     areas_px: Int64Array
     frame: GridFrame | None = None
     top: int = 0
+    background: Polygons | None = None
 
     def __len__(self) -> int:
         return len(self.polygons)
@@ -74,7 +77,7 @@ class _Corners(NamedTuple):
     """(4, V): north-west, north-east, south-west, south-east."""
 
 
-def trace_regions(label_map: UInt8Array) -> Regions:
+def trace_regions(label_map: UInt8Array, *, background: bool = False) -> Regions:
     """Traces every 4-connected component of every label but 0 and 255 along its pixel edges.
 
     Neighbours share all vertices of their common border (`shapely.coverage_is_valid` holds); drawing the polygons
@@ -82,23 +85,24 @@ def trace_regions(label_map: UInt8Array) -> Regions:
 
     Args:
         label_map: uint8 (H, W).
+        background: Whether what lies between the regions is traced too.
     """
     drawn = np.where(label_map == IGNORE, np.uint8(BACKGROUND), label_map)
     found = label_components(drawn)
     is_class = found.labels != BACKGROUND
-    components, polygons = _traced(drawn, found, is_class, outside=BACKGROUND)
-    return Regions(polygons, found.labels[is_class], components, found.areas_px[is_class])
-
-
-def trace_background(regions: Regions) -> Polygons:
-    """Traces what lies between the regions, in their frame and with the same vertices as theirs.
-
-    Together with the regions it covers the whole map without gap or overlap.
-    """
-    label_map = np.concatenate([np.array([BACKGROUND], dtype=np.uint8), regions.labels])[regions.components]
-    found = label_components(label_map)
-    polygons = _traced(label_map, found, found.labels == BACKGROUND, outside=IGNORE)[1]
-    return _moved(polygons, regions.frame, regions.top)
+    n_regions = int(is_class.sum())
+    number = np.where(is_class, np.cumsum(is_class), n_regions + np.cumsum(~is_class)).astype(np.int32)
+    components = found.painted(number)
+    wanted = np.unique(found.labels if background else found.labels[is_class])
+    polygons = _traced(drawn, components, wanted, outside=IGNORE if background else BACKGROUND)
+    components[drawn == BACKGROUND] = 0
+    return Regions(
+        polygons[:n_regions],
+        found.labels[is_class],
+        components,
+        found.areas_px[is_class],
+        background=polygons[n_regions:] if background else None,
+    )
 
 
 def to_level0(regions: Regions, frame: GridFrame) -> Regions:
@@ -114,7 +118,9 @@ def placed(regions: Regions, *, frame: GridFrame | None, top: int = 0) -> Region
         frame: Moves them to level-0 pixels too; None leaves them in grid corners.
         top: Row of the map at which the strip begins.
     """
-    return replace(regions, polygons=_moved(regions.polygons, frame, top), frame=frame, top=top)
+    polygons = _moved(regions.polygons, frame, top)
+    background = None if regions.background is None else _moved(regions.background, frame, top)
+    return replace(regions, polygons=polygons, background=background, frame=frame, top=top)
 
 
 def corners_placed(corners: AnyArray, frame: GridFrame | None) -> AnyArray:
@@ -131,16 +137,12 @@ def _moved(polygons: Polygons, frame: GridFrame | None, top: int) -> Polygons:
     return result
 
 
-def _traced(
-    label_map: UInt8Array, found: Components, wanted: BoolArray, *, outside: int
-) -> tuple[NDArray[np.int32], Polygons]:
-    """The image of the wanted components, numbered from 1, and their polygons; `outside` frames the map."""
-    if not wanted.any():
-        return np.zeros(label_map.shape, dtype=np.int32), np.empty(0, dtype=object)
-    number = np.where(wanted, np.cumsum(wanted), 0).astype(np.int32)
-    components = found.painted(number)
+def _traced(label_map: UInt8Array, components: NDArray[np.int32], wanted: UInt8Array, *, outside: int) -> Polygons:
+    """The polygons of all components of the `wanted` labels, by their numbers; `outside` frames the map."""
+    if not len(wanted):
+        return np.empty(0, dtype=object)
     corners = _corners(label_map, outside)
-    is_edge, successor = _half_edges(corners, np.isin(np.arange(256), found.labels[wanted]), components)
+    is_edge, successor = _half_edges(corners, np.isin(np.arange(256), wanted), components)
     edges = np.flatnonzero(is_edge)
     position = np.empty(is_edge.size, dtype=np.int32)
     position[edges] = np.arange(len(edges), dtype=np.int32)
@@ -151,7 +153,7 @@ def _traced(
     # The pixel on the right hand of a half-edge: below when heading right, to the left when heading down ...
     row = corners.y[vertex[starts]] - np.isin(direction[starts], (LEFT, UP))
     column = corners.x[vertex[starts]] - np.isin(direction[starts], (LEFT, DOWN))
-    return components, _assemble(xy, starts, components[row, column].astype(np.int64) - 1)
+    return _assemble(xy, starts, components[row, column].astype(np.int64) - 1)
 
 
 def _corners(label_map: UInt8Array, outside: int) -> _Corners:
@@ -195,7 +197,6 @@ def _half_edges(corners: _Corners, is_wanted: BoolArray, components: NDArray[np.
 def _joined_diagonals(corners: _Corners, components: NDArray[np.int32]) -> tuple[BoolArray, BoolArray]:
     """Corners whose two diagonal pixels (nw and se; ne and sw) are one component that meets itself there.
 
-    Only components that are traced have a number to be told by; what is said of others is never used.
     Such a ring must turn away from its own pixel, else it would pass the corner twice, which is not valid.
     """
     nw, ne, sw, se = corners.around
