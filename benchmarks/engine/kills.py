@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import shutil
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 from markdown import table
 from models import random_run
 from place import TOOL, Place
-from timing import Command, run
+from timing import Command, RunFailedError, run
 
 N_KILLS = 10
 SIZE = "8192x6144"
@@ -45,28 +46,50 @@ def kills_tables(place: Place) -> list[str]:
         ),
         ("tile (store, preview, patches.csv)", *_killed([*tile, "{}"], place)),
     ]
-    columns = ("", "undisturbed, s", "killed after, s", "of these in the middle", "byte-equal afterwards")
+    columns = ("", "undisturbed, s", "killed after, s", "had begun to write", "byte-equal afterwards")
     return [table(columns, rows)]
 
 
 def _killed(command: Sequence[str | Path], place: Place) -> tuple[object, ...]:
-    """Seconds of an undisturbed run, when others were killed, how many had begun to write, how many came out equal."""
+    """Seconds of an undisturbed run, when others were killed, how many had begun to write, how many came out equal.
+
+    All moments lie between the first file of the undisturbed run and its end.
+    """
     rng = random.Random(7)
     plain = place.scratch / "plain"
     shutil.rmtree(plain, ignore_errors=True)
-    seconds = run(_into(command, plain)).wall_s
+    began_s, ended_s = _watched(_into(command, plain), plain)
     expected = folder_digest(plain)
     moments, n_begun, n_equal = [], 0, 0
     for _ in range(N_KILLS):
         out = place.scratch / "killed"
         shutil.rmtree(out, ignore_errors=True)
-        moments.append(rng.uniform(0.15, 0.98) * seconds)
+        moments.append(rng.uniform(began_s, ended_s))
         _kill_after(_into(command, out), moments[-1])
-        n_begun += out.is_dir() and any(out.iterdir())
+        n_begun += _has_files(out)
         run(_into(command, out))
         n_equal += folder_digest(out) == expected
     when = ", ".join(f"{moment:.1f}" for moment in moments)
-    return f"{seconds:.1f}", when, n_begun, f"{n_equal} of {N_KILLS}"
+    return f"{ended_s:.1f}", when, n_begun, f"{n_equal} of {N_KILLS}"
+
+
+def _watched(command: Sequence[str], out: Path) -> tuple[float, float]:
+    """Seconds until the first file of a run, and until its end."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    began_s = None
+    while process.poll() is None:
+        if began_s is None and _has_files(out):
+            began_s = time.perf_counter() - started
+        time.sleep(0.01)
+    ended_s = time.perf_counter() - started
+    if process.returncode or began_s is None:
+        raise RunFailedError(f"{' '.join(command)}: exit status {process.returncode}, or nothing was written")
+    return began_s, ended_s
+
+
+def _has_files(folder: Path) -> bool:
+    return any(files for _, _, files in os.walk(folder))
 
 
 def _kill_after(command: Sequence[str], seconds: float) -> None:
