@@ -14,18 +14,16 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class TileCache(Generic[Key]):
-    """Least recently used tiles leave first, but those that are to be kept last.
+    """Tiles that will be asked for again and others, each kind in a queue of its own that the oldest leaves first.
 
-    Regions are read in bands. A tile on the border of two regions is needed again a whole band later, one inside a
-    region hardly ever; in one queue the second kind would push out the first.
+    Regions are read in bands. A tile on the border of two regions is needed again a whole band later; one inside a
+    region only where regions overlap by more than a tile, and then mostly soon.
     """
 
-    def __init__(self, capacity_bytes: int) -> None:
-        self._capacity = capacity_bytes
+    def __init__(self, *, kept_bytes: int, passing_bytes: int) -> None:
         self._lock = threading.Lock()
-        self._passing: OrderedDict[Key, Future[UInt8Array]] = OrderedDict()
-        self._kept: OrderedDict[Key, Future[UInt8Array]] = OrderedDict()
-        self._n_bytes = 0
+        self._kept: _Queue[Key] = _Queue(kept_bytes)
+        self._passing: _Queue[Key] = _Queue(passing_bytes)
 
     def get(self, key: Key, decode: Callable[[], UInt8Array], *, keep: bool) -> UInt8Array:
         """The tile of that key, shared with others: not to be written to.
@@ -69,17 +67,17 @@ class TileCache(Generic[Key]):
 
     def _entered(self, key: Key, *, keep: bool) -> tuple[Future[UInt8Array], bool]:
         """The entry of a key, now the latest one, and whether it was made for this call; under the lock."""
-        tile = self._kept.pop(key, None) or self._passing.pop(key, None)
+        tile = self._kept.take(key) or self._passing.take(key)
         is_new = tile is None
         tile = Future() if tile is None else tile
-        (self._kept if keep else self._passing)[key] = tile
+        (self._kept if keep else self._passing).put(key, tile)
         return tile, is_new
 
     def _fail(self, tiles: Sequence[tuple[Key, Future[UInt8Array]]], err: BaseException) -> None:
         with self._lock:
             for key, _ in tiles:
-                self._kept.pop(key, None)
-                self._passing.pop(key, None)
+                self._kept.take(key)
+                self._passing.take(key)
         for _, tile in tiles:
             tile.set_exception(err)
 
@@ -89,17 +87,32 @@ class TileCache(Generic[Key]):
         except BaseException as err:
             self._fail([(key, tile)], err)
             return
-        tile.set_result(pixels)
         with self._lock:
-            self._n_bytes += pixels.nbytes
-            while self._n_bytes > self._capacity and self._forget_one():
-                pass
+            queue = self._kept if self._kept.take(key) is not None else self._passing
+            queue.take(key)
+            tile.set_result(pixels)
+            queue.put(key, tile)
 
-    def _forget_one(self) -> bool:
-        """Forgets the tile that is least likely to be wanted again; False where none is finished."""
-        for tiles in (self._passing, self._kept):
-            oldest = next((key for key, tile in tiles.items() if tile.done()), None)
-            if oldest is not None:
-                self._n_bytes -= tiles.pop(oldest).result().nbytes
-                return True
-        return False
+
+class _Queue(Generic[Key]):
+    """Tiles in the order they were last asked for; only those that are finished count, and only these leave."""
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self._capacity = capacity_bytes
+        self._tiles: OrderedDict[Key, Future[UInt8Array]] = OrderedDict()
+        self._n_bytes = 0
+
+    def take(self, key: Key) -> Future[UInt8Array] | None:
+        tile = self._tiles.pop(key, None)
+        self._n_bytes -= _n_bytes(tile)
+        return tile
+
+    def put(self, key: Key, tile: Future[UInt8Array]) -> None:
+        self._tiles[key] = tile
+        self._n_bytes += _n_bytes(tile)
+        while self._n_bytes > self._capacity:
+            self.take(next(key for key, tile in self._tiles.items() if tile.done()))
+
+
+def _n_bytes(tile: Future[UInt8Array] | None) -> int:
+    return tile.result().nbytes if tile is not None and tile.done() else 0
