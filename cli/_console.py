@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,14 @@ def set_up_logging(*, verbose: bool) -> None:
     """Warnings of the library go to stderr as single lines; `--verbose` shows what it does as well."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
     logging.getLogger("wsi_lpd").setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+def expect_no_matrices() -> None:
+    """For commands that multiply no matrices, to be called before NumPy is imported.
+
+    NumPy and OpenCV bring an OpenBLAS each, whose threads wait actively at first: a tenth of a second of one core.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def log_errors_only() -> None:

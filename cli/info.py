@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._console import EXIT_FAILED, each, print_json, user_errors
+from ._console import EXIT_FAILED, each, expect_no_matrices, print_json, user_errors
 
 if TYPE_CHECKING:
     from wsi_lpd.slide import Slide
@@ -23,6 +23,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead.")] = False,
 ) -> None:
     """Show what is in SLIDE: size, levels, reader, resolution and where it comes from, tissue."""
+    expect_no_matrices()
     found: list[dict[str, Any]] = []
 
     def work(path: str) -> None:

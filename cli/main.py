@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import Annotated
 
@@ -59,4 +60,7 @@ app.command("train")(train)
 
 def run() -> None:
     """Entry point of the console script."""
-    app()
+    try:
+        app()
+    finally:
+        gc.freeze()  # Python would look for garbage in all that was imported, for a tenth of a second, and then end.

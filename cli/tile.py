@@ -10,7 +10,7 @@ import typer
 
 from wsi_lpd.errors import WsiLpdError
 
-from ._console import EXIT_FAILED, BarProgress, each, print_json, say, told_failures, user_errors
+from ._console import EXIT_FAILED, BarProgress, each, expect_no_matrices, print_json, say, told_failures, user_errors
 from ._options import (
     ConfigOption,
     JsonOption,
@@ -104,6 +104,7 @@ def tile(
     names = class_names(classes)
     if origin not in ("auto", "level0", "bounds"):
         raise typer.BadParameter(f"--origin {origin}: expected auto, level0 or bounds")
+    expect_no_matrices()
     with user_errors():
         from wsi_lpd.config import load_config, updated
         from wsi_lpd.patches.job import TileJob

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_slides import tissue_pixels, write_svs
 
 ROOT = Path(__file__).resolve().parents[1]
 FORBIDDEN = {
@@ -124,6 +125,22 @@ def test_help__imports_nothing_heavy(words):
         f"try:\n    app({[*words, '--help']!r})\n"
         "except SystemExit as end:\n    assert end.code == 0\n"
         "heavy = ('torch', 'zarr', 'numpy', 'scipy', 'cv2', 'shapely', 'wsi_lpd.config')\n"
+        "print(sorted(name for name in heavy if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", ["tile", "info"])
+def test_reading_a_slide__imports_nothing_heavy_that_it_does_not_need(tmp_path, command):
+    slide = write_svs(tmp_path / "s.svs", tissue_pixels(900, 700), mpp=0.25)
+    words = [command, str(slide), *(["--out", str(tmp_path)] if command == "tile" else [])]
+    program = (
+        "import sys\n"
+        "from wsi_lpd_cli.main import app\n"
+        f"try:\n    app({words!r})\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "heavy = ('torch', 'zarr', 'scipy', 'shapely', 'distributed', 'tiffslide', 'fsspec', 'rich')\n"
         "print(sorted(name for name in heavy if name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -8,10 +8,11 @@ import pickle
 import numpy as np
 import pytest
 import zarr
+from zarr.codecs import ZstdCodec
 
 from wsi_lpd.errors import StoreError
 from wsi_lpd.patches import shard as shard_module
-from wsi_lpd.patches.shard import pack
+from wsi_lpd.patches.shard import ZSTD_LEVEL, pack
 from wsi_lpd.patches.store import PatchStore, partial_path
 from wsi_lpd.patches.writer import StoreWriter, recover
 
@@ -53,6 +54,37 @@ def test_store__opens_with_plain_zarr(write, patches):
     assert "upper left" in attributes["frame"]
 
 
+@pytest.mark.parametrize("n", [23, 0])
+def test_store__is_what_zarr_writes(tmp_path, write, make_meta, n):
+    ours = write(n=n, config={"name": "Großhirn"})
+    coords, tissue = PatchStore.open(ours).coords, PatchStore.open(ours).tissue
+    meta = make_meta(config={"name": "Großhirn"})
+    group = zarr.create_group(tmp_path / "z.zarr", zarr_format=3, attributes=meta.model_dump(mode="json"))
+    group.create_array(
+        "patches",
+        shape=(n, 20, 20, 3),
+        chunks=(1, 20, 20, 3),
+        shards=(8, 20, 20, 3),
+        dtype="uint8",
+        fill_value=255,
+        compressors=ZstdCodec(level=ZSTD_LEVEL),
+        dimension_names=("patch", "y", "x", "rgb"),
+    )
+    for name, values, dimensions in (("coords", coords, ("patch", "xy")), ("tissue", tissue, ("patch",))):
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            chunks=(max(n, 1), *values.shape[1:]),
+            dtype=values.dtype,
+            compressors=ZstdCodec(level=ZSTD_LEVEL),
+            dimension_names=dimensions,
+        )
+        if n:
+            array[...] = values
+    without_shards = {name: data for name, data in tree_bytes(ours).items() if not name.startswith("patches/c/")}
+    assert without_shards == tree_bytes(tmp_path / "z.zarr")
+
+
 def test_read__equals_zarr_in_any_order(write, patches):
     path = write()
     indices = [22, 0, 9, 9, 7, 8, 16, 1]
@@ -90,6 +122,22 @@ def test_read__names_the_damaged_shard(write, damage):
         shard.write_bytes(data)
     with pytest.raises(StoreError, match=r"patches/c/1/0/0/0: damaged or missing.*--overwrite"):
         PatchStore.open(path).read([8, 9])
+
+
+@pytest.mark.parametrize("damage", ["gone", "short", "another codec", "no JSON"])
+def test_coords__damaged_are_told(write, damage):
+    path = write()
+    chunk, metadata = path / "coords/c/0/0", path / "coords/zarr.json"
+    if damage == "gone":
+        chunk.unlink()
+    elif damage == "short":
+        chunk.write_bytes(chunk.read_bytes()[:-4])
+    elif damage == "another codec":
+        metadata.write_text(metadata.read_text().replace("zstd", "gzip"))
+    else:
+        metadata.write_text("{")
+    with pytest.raises(StoreError, match=r"`coords` cannot be read .*--overwrite"):
+        _ = PatchStore.open(path).coords
 
 
 def test_open__tells_what_is_wrong(tmp_path, write):

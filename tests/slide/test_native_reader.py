@@ -215,31 +215,30 @@ def tile(value: int, side: int = 10) -> UInt8Array:
     return np.full((side, side, 3), value, np.uint8)
 
 
-def test_cache__forgets_what_is_passing_before_what_is_to_be_kept() -> None:
-    cache: TileCache[str] = TileCache(4 * 300)
+def test_cache__what_is_passing_never_takes_the_place_of_what_is_to_be_kept() -> None:
+    cache: TileCache[str] = TileCache(kept_bytes=3 * 300, passing_bytes=2 * 300)
     made: list[str] = []
 
-    def get(key: str, *, keep: bool) -> None:
-        cache.get(key, lambda: made.append(key) or tile(1), keep=keep)  # type: ignore[func-returns-value]
+    def get(keys: str, *, keep: bool) -> str:
+        made.clear()
+        for key in keys:
+            cache.get(key, lambda key=key: made.append(key) or tile(1), keep=keep)  # type: ignore[misc,func-returns-value]
+        return "".join(made)
 
-    for key in "ab":
-        get(key, keep=True)
-    for key in "cdef":
-        get(key, keep=False)
-    assert made == list("abcdef")
-    for key in "abef":
-        get(key, keep=True)
-    assert made == list("abcdef")
-    get("c", keep=False)
-    assert made == list("abcdefc")
-    get("g", keep=True)  # c goes first, then the oldest of those to be kept
-    for key in "befg":
-        get(key, keep=True)
-    assert made == list("abcdefcga"[:8])
+    assert get("abc", keep=True) == "abc"
+    assert get("defgh", keep=False) == "defgh"
+    assert get("abc", keep=True) == ""
+    assert get("gh", keep=False) == ""
+    assert get("f", keep=False) == "f"  # g goes
+    assert get("h", keep=True) == ""  # is to be kept from now on, and a goes
+    assert get("bch", keep=True) == ""
+    assert get("g", keep=False) == "g"  # in the place that h has left
+    assert get("f", keep=False) == ""
+    assert get("a", keep=True) == "a"
 
 
 def test_cache__a_failure_is_told_to_all_and_not_remembered() -> None:
-    cache: TileCache[int] = TileCache(10_000)
+    cache: TileCache[int] = TileCache(kept_bytes=10_000, passing_bytes=10_000)
 
     def fail() -> UInt8Array:
         raise ValueError("no tile")
@@ -250,7 +249,7 @@ def test_cache__a_failure_is_told_to_all_and_not_remembered() -> None:
 
 
 def test_cache__a_second_thread_waits_for_the_first() -> None:
-    cache: TileCache[int] = TileCache(10_000)
+    cache: TileCache[int] = TileCache(kept_bytes=10_000, passing_bytes=10_000)
     begun, go_on = threading.Event(), threading.Event()
 
     def slow() -> UInt8Array:

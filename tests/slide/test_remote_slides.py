@@ -362,7 +362,7 @@ def test_streams__read_like_a_file() -> None:
 
 
 def test_cache__what_another_thread_has_in_hand_is_waited_for_and_not_fetched_again() -> None:
-    cache: TileCache[int] = TileCache(10**6)
+    cache: TileCache[int] = TileCache(kept_bytes=10**6, passing_bytes=10**6)
     begun, go_on = threading.Event(), threading.Event()
     fetched: list[list[int]] = []
 

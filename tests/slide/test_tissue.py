@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from wsi_lpd.config import TissueConfig
+from wsi_lpd.slide.ink import channel_range, optical_density
 from wsi_lpd.slide.tissue import glass_colour, looks_like_fluorescence, tissue_from_thumbnail
 from wsi_lpd.types import BoolArray, UInt8Array
 
@@ -152,3 +153,18 @@ def test_fluorescence__a_slide_on_black_is_bright_field(with_glass: bool) -> Non
     image[60:200, 90:250] = GLASS if with_glass else EOSIN
     put(image, EOSIN, (170, 130), (50, 40))
     assert not looks_like_fluorescence(image)
+
+
+def test_optical_density__of_every_grey_value_is_the_logarithm_of_what_passes():
+    rgb = np.random.default_rng(8).integers(0, 256, (61, 83, 3), dtype=np.uint8)
+    glass = np.array([243, 236, 244], np.float32)
+    expected = np.maximum(-np.log(np.maximum(rgb.astype(np.float32), 1) / glass), 0)
+    np.testing.assert_allclose(optical_density(rgb, glass), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_channel_range__is_that_of_each_pixel(dtype):
+    image = np.random.default_rng(9).integers(0, 256, (31, 47, 3)).astype(dtype)
+    lowest, highest = channel_range(image)
+    np.testing.assert_array_equal(lowest, image.min(axis=2))
+    np.testing.assert_array_equal(highest, image.max(axis=2))

@@ -151,12 +151,15 @@ def _reads_of_block(grid: PatchGrid, cells: Int64Array, first: int) -> list[Read
     """The cheapest of: one read for all, one per unbroken row of patches, one per patch."""
     breaks = np.flatnonzero((np.diff(cells[:, 1]) != 0) | (np.diff(cells[:, 0]) != 1)) + 1
     ways = [[0, len(cells)], [0, *breaks.tolist(), len(cells)], list(range(len(cells) + 1))]
-    plans = [[_read(grid, cells[a:b], first + a) for a, b in itertools.pairwise(way)] for way in ways]
-    return min(plans, key=_cost)
+    way = min(ways, key=lambda borders: _cost(grid, cells, borders[:-1]))
+    return [_read(grid, cells[a:b], first + a) for a, b in itertools.pairwise(way)]
 
 
-def _cost(reads: Sequence[Read]) -> int:
-    return sum(read.size_px.width * read.size_px.height + READ_COST_PX for read in reads)
+def _cost(grid: PatchGrid, cells: Int64Array, starts: Sequence[int]) -> int:
+    """Pixels of the reads that begin at these places of `cells`, (N, 2), and what each read costs besides."""
+    columns_rows = np.maximum.reduceat(cells, starts) - np.minimum.reduceat(cells, starts)
+    sizes_px = columns_rows * grid.step_px + grid.patch_px
+    return int((sizes_px[:, 0] * sizes_px[:, 1]).sum()) + READ_COST_PX * len(starts)
 
 
 def _read(grid: PatchGrid, cells: Int64Array, first: int) -> Read:

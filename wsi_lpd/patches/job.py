@@ -10,7 +10,6 @@ from typing import Any
 from wsi_lpd.classes import QUPATH_CLASSES, qupath_classes
 from wsi_lpd.errors import StoreError
 from wsi_lpd.lock import locked
-from wsi_lpd.patches.annotations import label_patches
 from wsi_lpd.patches.patches_csv import CsvReport, StoreRows, check_labels_kept, write_patches_csv
 from wsi_lpd.patches.slide_task import SlideTask, TiledSlide
 from wsi_lpd.patches.table import find_class
@@ -103,6 +102,8 @@ class TileJob:
     def _labels_of(self, tiled: TiledSlide, classes: Sequence[str]) -> Any:
         if tiled.areas is None:
             return None
+        from wsi_lpd.patches.annotations import label_patches  # shapely, which tiling alone does not need
+
         return label_patches(
             tiled.areas,
             classes,

@@ -13,7 +13,6 @@ import numpy as np
 from wsi_lpd.blocks import Begun, unheard
 from wsi_lpd.config import TileConfig
 from wsi_lpd.errors import StoreError
-from wsi_lpd.patches.annotations import find_annotations, read_areas
 from wsi_lpd.patches.forecast import Forecast, forecast
 from wsi_lpd.patches.patches_csv import check_labels_kept
 from wsi_lpd.patches.plan import TilingPlan, open_to_tile, plan_tiling
@@ -163,6 +162,8 @@ class SlideTask:
     def _areas(self, slide: Slide) -> dict[str, list[Any]] | None:
         if self.labels.annotations is None:
             return None
+        from wsi_lpd.patches.annotations import find_annotations, read_areas  # shapely; see `job.py`
+
         path = find_annotations(self.labels.annotations, slide.path, slide.name, n_slides=self.n_slides)
         if path is None:
             logger.warning("%s: no annotations at %s; its patches stay unlabelled", slide.name, self.labels.annotations)

@@ -1,4 +1,4 @@
-"""The patch store: with `writer.py` and `shard.py` the one place that knows how patches lie on disk.
+"""The patch store: with `writer.py`, `layout.py` and `shard.py` the one place that knows how patches lie on disk.
 
 A store is a zarr v3 group that opens with plain `zarr.open`:
 
@@ -20,10 +20,10 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
-import zarr
 from pydantic import ValidationError
 
 from wsi_lpd.errors import StoreError
+from wsi_lpd.patches.layout import METADATA, read_array
 from wsi_lpd.patches.meta import FORMAT_VERSION, StoreMeta
 from wsi_lpd.patches.shard import EMPTY, shard_index, shard_path
 from wsi_lpd.types import AnyArray, Float32Array, Int64Array, UInt8Array
@@ -112,7 +112,7 @@ def read_meta(path: Path) -> StoreMeta:
     Raises:
         StoreError: If it is none, or one that this version cannot read.
     """
-    attributes = _read_json(path / "zarr.json").get("attributes")
+    attributes = _read_json(path / METADATA).get("attributes")
     if not isinstance(attributes, dict) or attributes.get("format") != "wsi-lpd patches":
         raise StoreError(f"{path}: is not a patch store of wsi-lpd")
     if attributes.get("format_version") != FORMAT_VERSION:
@@ -129,7 +129,7 @@ def read_meta(path: Path) -> StoreMeta:
 
 def _read_layout(path: Path, meta: StoreMeta) -> tuple[int, int]:
     """(number of patches, patches per shard), after a check that the arrays are laid out as this module does."""
-    tree = _read_json(path / "patches" / "zarr.json")
+    tree = _read_json(path / "patches" / METADATA)
     side = meta.patch_px
     try:
         n_patches, *patch_shape = tree["shape"]
@@ -159,15 +159,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise StoreError(f"{path}: is not zarr metadata")
     return tree
-
-
-def read_array(path: Path, name: str) -> AnyArray:
-    """A whole small array of the store at `path`.
-
-    Raises:
-        StoreError: If it cannot be read.
-    """
-    try:
-        return np.asarray(zarr.open_array(path / name, mode="r")[...])
-    except (OSError, ValueError, KeyError, RuntimeError) as err:
-        raise StoreError(f"{path}: `{name}` cannot be read ({err}); tile the slide again with --overwrite") from err

@@ -23,7 +23,7 @@ from wsi_lpd.patches.store import PatchStore
 from wsi_lpd.patches.writer import StoreWriter, recover, refuse_foreign
 from wsi_lpd.progress import SILENT, Advance, Progress
 from wsi_lpd.slide import Slide
-from wsi_lpd.threads import in_order, n_threads
+from wsi_lpd.threads import ahead, in_order, n_threads
 from wsi_lpd.types import UInt8Array
 
 logger = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def write_missing(
         writer.go_to(run.start)
         todo = [r for r in plan.reads if r.first < wanted.stop and r.first + len(r.offsets_px) > wanted.start]
         cut = functools.partial(_cut_and_pack, slide, patch_px=plan.meta.patch_px)
-        with closing(in_order(cut, todo, threads=n_threads(threads))) as results:
+        with closing(ahead(in_order(cut, todo, threads=n_threads(threads)))) as results:
             for read, packed in zip(todo, results, strict=True):
                 # The row may begin and end inside a read; what its other shards hold is not of this row.
                 chosen = packed[max(wanted.start - read.first, 0) : wanted.stop - read.first]

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import zarr
-from zarr.codecs import ZstdCodec
 
 from wsi_lpd.errors import StoreError
 from wsi_lpd.files import add_file, remove
+from wsi_lpd.patches.layout import METADATA, create, read_array
 from wsi_lpd.patches.meta import StoreMeta
-from wsi_lpd.patches.shard import ZSTD_LEVEL, is_whole, patches_per_shard, shard_parts, shard_path
-from wsi_lpd.patches.store import partial_path, read_array, read_meta
-from wsi_lpd.types import AnyArray, Float32Array, Int64Array
+from wsi_lpd.patches.shard import is_whole, patches_per_shard, shard_parts, shard_path
+from wsi_lpd.patches.store import partial_path, read_meta
+from wsi_lpd.types import Float32Array, Int64Array
 
 
 class StoreWriter:
@@ -58,7 +57,7 @@ class StoreWriter:
             is_new = self.fresh is not None or not self.partial.exists()
             if is_new:
                 remove(self.partial)
-                _create(self.partial, meta, coords, tissue)
+                create(self.partial, meta, coords, tissue)
         self._identity = self._found_identity()
         shards = range(self.n_shards) if block is None else block
         self.missing = [i for i in shards if is_new or not is_whole(shard_path(self.partial, i), self.shard_patches)]
@@ -115,7 +114,7 @@ class StoreWriter:
     def _found_identity(self) -> bytes | None:
         """The bytes that tell the store from any other, or None where there is none."""
         try:
-            return (self.partial / "zarr.json").read_bytes()
+            return (self.partial / METADATA).read_bytes()
         except OSError:
             return None
 
@@ -145,7 +144,7 @@ def refuse_foreign(path: Path) -> None:
     try:
         read_meta(path)
     except StoreError as err:
-        if not (path / "patches" / "zarr.json").is_file():
+        if not (path / "patches" / METADATA).is_file():
             raise StoreError(f"{path}: is in the way and no patch store; move it, or choose another --out") from err
 
 
@@ -159,37 +158,6 @@ def recover(path: Path) -> None:
 
 def _old_path(path: Path) -> Path:
     return path.with_name(path.name + ".old")
-
-
-def _create(path: Path, meta: StoreMeta, coords: Int64Array, tissue: Float32Array) -> None:
-    side = meta.patch_px
-    shard = patches_per_shard(side)
-    group = zarr.create_group(path, zarr_format=3, attributes=meta.model_dump(mode="json"))
-    group.create_array(
-        "patches",
-        shape=(len(coords), side, side, 3),
-        chunks=(1, side, side, 3),
-        shards=(shard, side, side, 3),
-        dtype="uint8",
-        fill_value=255,
-        compressors=ZstdCodec(level=ZSTD_LEVEL),
-        dimension_names=("patch", "y", "x", "rgb"),
-    )
-    _create_filled(group, "coords", coords, ("patch", "xy"))
-    _create_filled(group, "tissue", tissue, ("patch",))
-
-
-def _create_filled(group: zarr.Group, name: str, values: AnyArray, dimensions: tuple[str, ...]) -> None:
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        chunks=(max(len(values), 1), *values.shape[1:]),
-        dtype=values.dtype,
-        compressors=ZstdCodec(level=ZSTD_LEVEL),
-        dimension_names=dimensions,
-    )
-    if len(values):
-        array[...] = values
 
 
 def _cannot_resume(partial: Path, meta: StoreMeta, coords: Int64Array, tissue: Float32Array) -> str | None:

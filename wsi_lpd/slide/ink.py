@@ -5,13 +5,24 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from wsi_lpd.types import BoolArray, Float32Array, UInt8Array
+from wsi_lpd.types import AnyArray, BoolArray, Float32Array, UInt8Array
 
 
 def optical_density(rgb: UInt8Array, glass: Float32Array) -> Float32Array:
     """-ln of the share of light that passes, compared with the glass; at least 0, (H, W, 3)."""
-    passed = np.maximum(rgb.astype(np.float32), 1.0) / glass
-    return np.maximum(-np.log(passed), np.float32(0))
+    values = np.arange(256, dtype=np.float32)[None, :, None]
+    passed = np.maximum(values, 1.0) / glass
+    of_value = np.maximum(-np.log(passed), np.float32(0))
+    return cv2.LUT(rgb, of_value).astype(np.float32, copy=False)
+
+
+def channel_range(image: AnyArray) -> tuple[AnyArray, AnyArray]:
+    """Lowest and highest of the three channels of (H, W, 3), each (H, W).
+
+    NumPy's own `min` and `max` along so short an axis take ten times as long.
+    """
+    first, second, third = image[..., 0], image[..., 1], image[..., 2]
+    return np.minimum(np.minimum(first, second), third), np.maximum(np.maximum(first, second), third)
 
 
 def find_ink(density: Float32Array, *, black: bool, halo_px: float) -> BoolArray:
@@ -27,7 +38,7 @@ def find_ink(density: Float32Array, *, black: bool, halo_px: float) -> BoolArray
         black: Look for black ink too; thick or very dark tissue resembles it.
         halo_px: The mark is widened by this, since ink fades out.
     """
-    red, green, blue = density[..., 0], density[..., 1], density[..., 2]
+    red, green, blue = cv2.split(density)
     cold = _grown(
         core=(red > 1.2 * green) & (red > 0.6),
         # Over eosin, blue ink comes near to haematoxylin, but denser than nuclei at this scale.
@@ -42,8 +53,8 @@ def find_ink(density: Float32Array, *, black: bool, halo_px: float) -> BoolArray
     )
     ink = cold | warm
     if black:
-        mean, highest = density.mean(axis=2), density.max(axis=2)
-        chroma = highest - density.min(axis=2)
+        lowest, highest = channel_range(density)
+        mean, chroma = (red + green + blue) / 3, highest - lowest
         ink |= _grown(core=(mean > 1.6) & (chroma < 0.42 * highest), rim=(mean > 0.9) & (chroma < 0.5 * highest))
     size = 2 * round(halo_px) + 1
     widened = cv2.dilate(ink.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))

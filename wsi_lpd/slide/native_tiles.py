@@ -14,8 +14,11 @@ from wsi_lpd.slide.native_level import NativeLevel
 from wsi_lpd.slide.tile_cache import TileCache
 from wsi_lpd.types import UInt8Array
 
-CACHE_BYTES: Final = 128 * 2**20
+KEPT_BYTES: Final = 96 * 2**20
 """Holds the tiles on the border of a band of reads across 100,000 px (256-px tiles: 77 MB), with room to spare."""
+
+PASSING_BYTES: Final = 32 * 2**20
+"""Holds the tiles inside two reads of 2,048 px a side. More is memory that nobody gains from: mostly reads touch."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class NativeTiles:
 
     def __init__(self, file: ByteSource) -> None:
         self._file = file
-        self._cache: TileCache[tuple[Source, int]] = TileCache(CACHE_BYTES)
+        self._cache: TileCache[tuple[Source, int]] = TileCache(kept_bytes=KEPT_BYTES, passing_bytes=PASSING_BYTES)
 
     def region(self, native: NativeLevel, source: Source, x: int, y: int, width: int, height: int) -> UInt8Array:
         """A region that lies inside a level, in pixels of the source, as RGB (height, width, 3).

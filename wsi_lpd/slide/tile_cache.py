@@ -6,26 +6,27 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
+
+import numpy as np
 
 from wsi_lpd.types import UInt8Array
 
 Key = TypeVar("Key", bound=Hashable)
+Promise: TypeAlias = "Future[UInt8Array]"
 
 
 class TileCache(Generic[Key]):
-    """Least recently used tiles leave first, but those that are to be kept last.
+    """Tiles that will be asked for again and others, each kind in a queue of its own that the oldest leaves first.
 
-    Regions are read in bands. A tile on the border of two regions is needed again a whole band later, one inside a
-    region hardly ever; in one queue the second kind would push out the first.
+    Regions are read in bands. A tile on the border of two regions is needed again a whole band later; one inside a
+    region only where regions overlap by more than a tile, and then mostly soon.
     """
 
-    def __init__(self, capacity_bytes: int) -> None:
-        self._capacity = capacity_bytes
+    def __init__(self, *, kept_bytes: int, passing_bytes: int) -> None:
         self._lock = threading.Lock()
-        self._passing: OrderedDict[Key, Future[UInt8Array]] = OrderedDict()
-        self._kept: OrderedDict[Key, Future[UInt8Array]] = OrderedDict()
-        self._n_bytes = 0
+        self._kept: _Queue[Key] = _Queue(kept_bytes)
+        self._passing: _Queue[Key] = _Queue(passing_bytes)
 
     def get(self, key: Key, decode: Callable[[], UInt8Array], *, keep: bool) -> UInt8Array:
         """The tile of that key, shared with others: not to be written to.
@@ -38,10 +39,10 @@ class TileCache(Generic[Key]):
             keep: Whether it is likely to be wanted again.
         """
         with self._lock:
-            tile, is_new = self._entered(key, keep=keep)
-        if is_new:
-            self._fill(key, tile, decode)
-        return tile.result()
+            tile, promise = self._entered(key, keep=keep)
+        if promise is not None:
+            self._fill(key, promise, decode)
+        return _pixels(tile)
 
     def get_together(
         self, wanted: Sequence[tuple[Key, bool]], fetch: Callable[[list[Key]], Sequence[Callable[[], UInt8Array]]]
@@ -56,50 +57,74 @@ class TileCache(Generic[Key]):
         """
         with self._lock:
             entered = [(key, *self._entered(key, keep=keep)) for key, keep in wanted]
-        new = [(key, tile) for key, tile, is_new in entered if is_new]
+        new = [(key, promise) for key, _, promise in entered if promise is not None]
         if new:
             try:
                 decoders = fetch([key for key, _ in new])
             except BaseException as err:
                 self._fail(new, err)
             else:
-                for (key, tile), decode in zip(new, decoders, strict=True):
-                    self._fill(key, tile, decode)
-        return [tile.result() for _, tile, _ in entered]
+                for (key, promise), decode in zip(new, decoders, strict=True):
+                    self._fill(key, promise, decode)
+        return [_pixels(tile) for _, tile, _ in entered]
 
-    def _entered(self, key: Key, *, keep: bool) -> tuple[Future[UInt8Array], bool]:
-        """The entry of a key, now the latest one, and whether it was made for this call; under the lock."""
-        tile = self._kept.pop(key, None) or self._passing.pop(key, None)
-        is_new = tile is None
-        tile = Future() if tile is None else tile
-        (self._kept if keep else self._passing)[key] = tile
-        return tile, is_new
+    def _entered(self, key: Key, *, keep: bool) -> tuple[UInt8Array | Promise, Promise | None]:
+        """The entry of a key, now the latest one, and the promise that this call has to keep; under the lock."""
+        tile = self._kept.take(key)
+        if tile is None:
+            tile = self._passing.take(key)
+        queue = self._kept if keep else self._passing
+        if tile is not None:
+            queue.put(key, tile)
+            return tile, None
+        promise: Promise = Future()
+        queue.put(key, promise)
+        return promise, promise
 
-    def _fail(self, tiles: Sequence[tuple[Key, Future[UInt8Array]]], err: BaseException) -> None:
+    def _fail(self, promises: Sequence[tuple[Key, Promise]], err: BaseException) -> None:
         with self._lock:
-            for key, _ in tiles:
-                self._kept.pop(key, None)
-                self._passing.pop(key, None)
-        for _, tile in tiles:
-            tile.set_exception(err)
+            for key, _ in promises:
+                self._kept.take(key)
+                self._passing.take(key)
+        for _, promise in promises:
+            promise.set_exception(err)
 
-    def _fill(self, key: Key, tile: Future[UInt8Array], decode: Callable[[], UInt8Array]) -> None:
+    def _fill(self, key: Key, promise: Promise, decode: Callable[[], UInt8Array]) -> None:
         try:
             pixels = decode()
         except BaseException as err:
-            self._fail([(key, tile)], err)
+            self._fail([(key, promise)], err)
             return
-        tile.set_result(pixels)
         with self._lock:
-            self._n_bytes += pixels.nbytes
-            while self._n_bytes > self._capacity and self._forget_one():
-                pass
+            (self._kept if key in self._kept else self._passing).put(key, pixels)
+        promise.set_result(pixels)
 
-    def _forget_one(self) -> bool:
-        """Forgets the tile that is least likely to be wanted again; False where none is finished."""
-        for tiles in (self._passing, self._kept):
-            oldest = next((key for key, tile in tiles.items() if tile.done()), None)
-            if oldest is not None:
-                self._n_bytes -= tiles.pop(oldest).result().nbytes
-                return True
-        return False
+
+class _Queue(Generic[Key]):
+    """Tiles, or promises of them, as they were last asked for. Only finished ones have a size, and only these leave."""
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self._capacity = capacity_bytes
+        self._tiles: OrderedDict[Key, UInt8Array | Promise] = OrderedDict()
+        self._n_bytes = 0
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._tiles
+
+    def take(self, key: Key) -> UInt8Array | Promise | None:
+        tile = self._tiles.pop(key, None)
+        if isinstance(tile, np.ndarray):
+            self._n_bytes -= tile.nbytes
+        return tile
+
+    def put(self, key: Key, tile: UInt8Array | Promise) -> None:
+        """Enters a tile, or puts it in the place of its promise."""
+        self._tiles[key] = tile
+        if isinstance(tile, np.ndarray):
+            self._n_bytes += tile.nbytes
+            while self._n_bytes > self._capacity:
+                self.take(next(key for key, tile in self._tiles.items() if isinstance(tile, np.ndarray)))
+
+
+def _pixels(tile: UInt8Array | Promise) -> UInt8Array:
+    return tile if isinstance(tile, np.ndarray) else tile.result()

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from wsi_lpd.config import TissueConfig
-from wsi_lpd.slide.ink import find_ink, optical_density
+from wsi_lpd.slide.ink import channel_range, find_ink, optical_density
 from wsi_lpd.types import BoolArray, Float32Array, UInt8Array
 
 _INK_HALO_UM: Final = 20.0
@@ -76,7 +76,7 @@ def tissue_from_thumbnail(rgb: UInt8Array, *, mpp: float | None, config: TissueC
     smooth = cv2.GaussianBlur(rgb, (0, 0), max(0.5, 8.0 / um_per_px)).astype(np.uint8, copy=False)
     density = optical_density(smooth, glass_colour(rgb))
     ink = find_ink(density, black=preset.black_ink, halo_px=_INK_HALO_UM / um_per_px)
-    stained = _is_stained(density, preset) & ~ink & (smooth.max(axis=2) > _BLACK)
+    stained = _is_stained(density, preset) & ~ink & (channel_range(smooth)[1] > _BLACK)
     closed = _closed(stained, preset.close_um / um_per_px) & ~ink
     filled = ~_without_small(~closed, config.max_hole_um2 * preset.hole_factor / um_per_px**2)
     return _without_small(filled, config.min_area_um2 / um_per_px**2)
@@ -87,9 +87,9 @@ def looks_like_fluorescence(rgb: UInt8Array) -> bool:
 
     A bright-field slide whose unscanned area was filled with black still has glass or a body of stained tissue.
     """
-    luminance = rgb.max(axis=2)
-    glass = ((luminance > 170) & (luminance - rgb.min(axis=2) < 30)).mean()
-    return bool((luminance < 60).mean() > 0.6 and glass < 0.01 and (rgb.min(axis=2) > 60).mean() < 0.05)
+    lowest, luminance = channel_range(rgb)
+    glass = ((luminance > 170) & (luminance - lowest < 30)).mean()
+    return bool((luminance < 60).mean() > 0.6 and glass < 0.01 and (lowest > 60).mean() < 0.05)
 
 
 def glass_colour(rgb: UInt8Array) -> Float32Array:
@@ -99,7 +99,8 @@ def glass_colour(rgb: UInt8Array) -> Float32Array:
     """
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     flat = cv2.absdiff(grey, cv2.blur(grey, (5, 5))) <= 2
-    colourless = rgb.max(axis=2).astype(np.int16) - rgb.min(axis=2) <= 16
+    lowest, highest = channel_range(rgb)
+    colourless = highest - lowest <= 16
     candidates = flat & colourless & (grey > 190) & (grey < 254)
     if candidates.mean() < 0.005:
         return np.full(3, 250.0, np.float32)
@@ -111,13 +112,14 @@ def glass_colour(rgb: UInt8Array) -> Float32Array:
 
 
 def _is_stained(density: Float32Array, preset: _Preset) -> BoolArray:
-    chroma = density.max(axis=2) - density.min(axis=2)
-    if np.quantile(chroma, 0.999) < 0.02:  # a grey scan has no chroma anywhere: darkness is all there is to go by
+    lowest, highest = channel_range(density)
+    chroma = highest - lowest
+    if (chroma >= 0.02).mean() < 0.001:  # a grey scan has no chroma anywhere: darkness is all there is to go by
         chroma = density.mean(axis=2)
     levels = np.clip(chroma * 400, 0, 255).astype(np.uint8)
     otsu = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0] / 400
     stained: BoolArray = chroma > np.clip(otsu, preset.least_chroma, preset.most_chroma)
-    stained &= chroma > _LEAST_COLOUR * density.max(axis=2)
+    stained &= chroma > _LEAST_COLOUR * highest
     return stained if preset.grey_density is None else stained | (density.mean(axis=2) > preset.grey_density)
 
 
