@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from wsi_lpd.config import TissueConfig
-from wsi_lpd.slide.ink import channel_range, optical_density
+from wsi_lpd.slide import ink
+from wsi_lpd.slide.ink import by_bands, channel_range, optical_density
 from wsi_lpd.slide.tissue import glass_colour, looks_like_fluorescence, tissue_from_thumbnail
 from wsi_lpd.types import BoolArray, UInt8Array
 
@@ -168,3 +169,25 @@ def test_channel_range__is_that_of_each_pixel(dtype):
     lowest, highest = channel_range(image)
     np.testing.assert_array_equal(lowest, image.min(axis=2))
     np.testing.assert_array_equal(highest, image.max(axis=2))
+
+
+def test_by_bands__is_what_the_whole_image_gives(monkeypatch):
+    monkeypatch.setattr(ink, "_BAND_PX", 200)
+    rgb = np.random.default_rng(3).integers(0, 256, (37, 61, 3), dtype=np.uint8)
+    seen = []
+
+    def brightest(rows):
+        seen.append(len(rows))
+        return rows.max(axis=2)
+
+    np.testing.assert_array_equal(by_bands(brightest, rgb), rgb.max(axis=2))
+    assert seen == [3] * 12 + [1]
+
+
+def test_tissue_from_thumbnail__does_not_depend_on_the_bands(monkeypatch):
+    image = np.full((220, 310, 3), GLASS, np.uint8)
+    put(image, EOSIN, (120, 90), (70, 60))
+    whole = tissue_from_thumbnail(image, mpp=8.0, config=TissueConfig())
+    monkeypatch.setattr(ink, "_BAND_PX", 1000)
+    np.testing.assert_array_equal(tissue_from_thumbnail(image, mpp=8.0, config=TissueConfig()), whole)
+    assert 0 < whole.mean() < 1

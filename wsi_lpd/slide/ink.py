@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
 import cv2
 import numpy as np
 
 from wsi_lpd.types import AnyArray, BoolArray, Float32Array, UInt8Array
+
+_BAND_PX: Final = 2**18
 
 
 def optical_density(rgb: UInt8Array, glass: Float32Array) -> Float32Array:
@@ -25,7 +31,18 @@ def channel_range(image: AnyArray) -> tuple[AnyArray, AnyArray]:
     return np.minimum(np.minimum(first, second), third), np.maximum(np.maximum(first, second), third)
 
 
-def find_ink(density: Float32Array, *, black: bool, halo_px: float) -> BoolArray:
+def by_bands(of: Callable[[UInt8Array], AnyArray], rgb: UInt8Array) -> AnyArray:
+    """What `of` makes of each pixel, a few rows at a time: the densities of a large thumbnail take much memory.
+
+    Args:
+        of: From rows of the image (rows, W, 3) to as many rows (rows, W, ...), each pixel by itself.
+        rgb: (H, W, 3).
+    """
+    rows = max(1, _BAND_PX // rgb.shape[1])
+    return np.concatenate([of(rgb[top : top + rows]) for top in range(0, len(rgb), rows)])
+
+
+def find_ink(rgb: UInt8Array, glass: Float32Array, *, black: bool, halo_px: float) -> BoolArray:
     """Where there is pen ink: a core that no stain looks like, and what is attached to it and looks alike.
 
     Measured on real slides, as densities in red and blue over that in green: haematoxylin 0.5 and 0.55, eosin 0.2 and
@@ -34,38 +51,66 @@ def find_ink(density: Float32Array, *, black: bool, halo_px: float) -> BoolArray
     looked for around cores that are both of its colour and too dense for a stain at this scale.
 
     Args:
-        density: Optical density, (H, W, 3).
+        rgb: (H, W, 3), without noise.
+        glass: Colour of the glass, (3,).
         black: Look for black ink too; thick or very dark tissue resembles it.
         halo_px: The mark is widened by this, since ink fades out.
     """
-    red, green, blue = cv2.split(density)
-    cold = _grown(
+    found = np.zeros(rgb.shape[:2], bool)
+    for signs in [_cold, _warm, *([_black] if black else [])]:
+        found |= _grown(by_bands(partial(_signs_of, signs, glass), rgb))
+    size = 2 * round(halo_px) + 1
+    widened = cv2.dilate(found.view(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    marked: BoolArray = widened > 0
+    return marked
+
+
+def _signs_of(signs: Callable[[Float32Array], UInt8Array], glass: Float32Array, rgb: UInt8Array) -> UInt8Array:
+    return signs(optical_density(rgb, glass))
+
+
+def _cold(density: Float32Array) -> UInt8Array:
+    """Green and blue ink."""
+    red, green, _ = cv2.split(density)
+    return _signs(
         core=(red > 1.2 * green) & (red > 0.6),
         # Over eosin, blue ink comes near to haematoxylin, but denser than nuclei at this scale.
         rim=((red > 1.1 * green) & (red > 0.1)) | ((red > 0.85 * green) & (red > 1.2)),
     )
+
+
+def _warm(density: Float32Array) -> UInt8Array:
+    """Red ink."""
+    red, green, blue = cv2.split(density)
     is_red = (blue > 0.72 * green) & (blue < 1.3 * green)
-    warm = _grown(
+    return _signs(
         core=is_red & (blue > 0.76 * green) & (red < 0.22 * green) & (green > 1.2),
         # A single stroke of red felt pen is pinker than its cores (0.1 and 0.68), close to a vivid eosin.
         rim=(is_red & ((red < 0.3 * green) | (green > 0.8)) & (green > 0.08))
         | ((red < 0.12 * green) & (blue > 0.65 * green) & (blue < 1.3 * green) & (green > 0.5)),
     )
-    ink = cold | warm
-    if black:
-        lowest, highest = channel_range(density)
-        mean, chroma = (red + green + blue) / 3, highest - lowest
-        ink |= _grown(core=(mean > 1.6) & (chroma < 0.42 * highest), rim=(mean > 0.9) & (chroma < 0.5 * highest))
-    size = 2 * round(halo_px) + 1
-    widened = cv2.dilate(ink.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    marked: BoolArray = widened > 0
-    return marked
 
 
-def _grown(*, core: BoolArray, rim: BoolArray) -> BoolArray:
-    """The connected pieces of `core` and `rim` together that hold a pixel of `core`."""
-    n_pieces, labels = cv2.connectedComponents((core | rim).astype(np.uint8), connectivity=8)
+def _black(density: Float32Array) -> UInt8Array:
+    """Black ink."""
+    red, green, blue = cv2.split(density)
+    lowest, highest = channel_range(density)
+    mean, chroma = (red + green + blue) / 3, highest - lowest
+    return _signs(core=(mean > 1.6) & (chroma < 0.42 * highest), rim=(mean > 0.9) & (chroma < 0.5 * highest))
+
+
+def _signs(*, core: BoolArray, rim: BoolArray) -> UInt8Array:
+    """2 on a core, 1 elsewhere on a rim, 0 elsewhere."""
+    return np.where(core, np.uint8(2), rim.view(np.uint8))
+
+
+def _grown(signs: UInt8Array) -> BoolArray:
+    """The connected pieces of cores and rims together that hold a pixel of a core."""
+    is_core: BoolArray = signs == 2
+    if not is_core.any():
+        return is_core
+    n_pieces, labels = cv2.connectedComponents(np.minimum(signs, 1), connectivity=8)
     holds_core = np.zeros(n_pieces, bool)
-    holds_core[labels[core]] = True
+    holds_core[labels[is_core]] = True
     grown: BoolArray = holds_core[labels]
     return grown

@@ -8,6 +8,7 @@ ink.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,8 +16,8 @@ import cv2
 import numpy as np
 
 from wsi_lpd.config import TissueConfig
-from wsi_lpd.slide.ink import channel_range, find_ink, optical_density
-from wsi_lpd.types import BoolArray, Float32Array, UInt8Array
+from wsi_lpd.slide.ink import by_bands, channel_range, find_ink, optical_density
+from wsi_lpd.types import AnyArray, BoolArray, Float32Array, UInt8Array
 
 _INK_HALO_UM: Final = 20.0
 """Ink fades out over about this distance, into colours that tissue has as well."""
@@ -74,9 +75,9 @@ def tissue_from_thumbnail(rgb: UInt8Array, *, mpp: float | None, config: TissueC
     preset = _PRESETS[config.preset]
     um_per_px = _NO_MPP_SIDE_UM / max(rgb.shape[:2]) if mpp is None else mpp
     smooth = cv2.GaussianBlur(rgb, (0, 0), max(0.5, 8.0 / um_per_px)).astype(np.uint8, copy=False)
-    density = optical_density(smooth, glass_colour(rgb))
-    ink = find_ink(density, black=preset.black_ink, halo_px=_INK_HALO_UM / um_per_px)
-    stained = _is_stained(density, preset) & ~ink & (channel_range(smooth)[1] > _BLACK)
+    glass = glass_colour(rgb)
+    ink = find_ink(smooth, glass, black=preset.black_ink, halo_px=_INK_HALO_UM / um_per_px)
+    stained = _is_stained(smooth, glass, preset) & ~ink & (channel_range(smooth)[1] > _BLACK)
     closed = _closed(stained, preset.close_um / um_per_px) & ~ink
     filled = ~_without_small(~closed, config.max_hole_um2 * preset.hole_factor / um_per_px**2)
     return _without_small(filled, config.min_area_um2 / um_per_px**2)
@@ -111,16 +112,31 @@ def glass_colour(rgb: UInt8Array) -> Float32Array:
     return glass
 
 
-def _is_stained(density: Float32Array, preset: _Preset) -> BoolArray:
-    lowest, highest = channel_range(density)
-    chroma = highest - lowest
-    if (chroma >= 0.02).mean() < 0.001:  # a grey scan has no chroma anywhere: darkness is all there is to go by
-        chroma = density.mean(axis=2)
-    levels = np.clip(chroma * 400, 0, 255).astype(np.uint8)
+def _is_stained(rgb: UInt8Array, glass: Float32Array, preset: _Preset) -> BoolArray:
+    def chroma_of(density: Float32Array) -> Float32Array:
+        lowest, highest = channel_range(density)
+        chroma: Float32Array = highest - lowest
+        return chroma
+
+    def mean_of(density: Float32Array) -> Float32Array:
+        mean: Float32Array = density.mean(axis=2)
+        return mean
+
+    def by_density(of: Callable[[Float32Array], AnyArray]) -> AnyArray:
+        return by_bands(lambda rows: of(optical_density(rows, glass)), rgb)
+
+    has_colours = by_density(lambda density: chroma_of(density) >= 0.02).mean() >= 0.001
+    signal_of = chroma_of if has_colours else mean_of  # a grey scan: darkness is all there is to go by
+    levels = by_density(lambda density: np.clip(signal_of(density) * 400, 0, 255).astype(np.uint8))
     otsu = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0] / 400
-    stained: BoolArray = chroma > np.clip(otsu, preset.least_chroma, preset.most_chroma)
-    stained &= chroma > _LEAST_COLOUR * highest
-    return stained if preset.grey_density is None else stained | (density.mean(axis=2) > preset.grey_density)
+    least = np.clip(otsu, preset.least_chroma, preset.most_chroma)
+
+    def is_stained(density: Float32Array) -> BoolArray:
+        signal = signal_of(density)
+        stained: BoolArray = (signal > least) & (signal > _LEAST_COLOUR * channel_range(density)[1])
+        return stained if preset.grey_density is None else stained | (mean_of(density) > preset.grey_density)
+
+    return by_density(is_stained)
 
 
 def _closed(mask: BoolArray, diameter_px: float) -> BoolArray:
