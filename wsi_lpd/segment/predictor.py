@@ -30,8 +30,8 @@ class Predictor:
 
     def __init__(self, network: LpdNetwork, card: ModelCard, device: torch.device) -> None:
         self.card = card
+        self.device = device
         self._network = network.to(device).eval()
-        self._device = device
         self._dtype = autocast_dtype("auto", device)
         self._temperature = torch.tensor(card.calibration.temperature, device=device)
         self._offset = torch.tensor(card.calibration.offset, device=device)
@@ -52,7 +52,7 @@ class Predictor:
         return {
             "weights_sha256": str(self.card.weights_sha256),
             "card_sha256": hashlib.sha256(self.card.model_dump_json().encode()).hexdigest(),
-            "device": device_name(self._device),
+            "device": device_name(self.device),
             "precision": str(self._dtype),
         }
 
@@ -78,7 +78,7 @@ class Predictor:
             views: How many of the eight flips and quarter turns are averaged.
             refinement: How the outlines are moved to the edges of the picture.
         """
-        images = torch.from_numpy(windows).to(self._device).permute(0, 3, 1, 2).float() / 255
+        images = torch.from_numpy(windows).to(self.device).permute(0, 3, 1, 2).float() / 255
         side = windows.shape[1] // output_stride
         logits, presence, similarity = (_mean(parts) for parts in zip(*self._seen(images, views), strict=True))
         logits = _refined(_resized(logits, side), images, refinement, stride=output_stride)
@@ -88,7 +88,7 @@ class Predictor:
     def _seen(self, images: Tensor, views: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Logits (B, C + 1, h, w), presence (B, C), similarities (B, C, K, h, w) of each view, turned back."""
         for code in range(views):
-            with autocast(self._device, self._dtype):
+            with autocast(self.device, self._dtype):
                 output = self._network(turned(images, code))
             presence = self._presence(output, images.shape[-1])
             logits = self._network.map_logits(output, presence)
