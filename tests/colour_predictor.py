@@ -1,10 +1,12 @@
 """A network that sees colours, and the slide and map to try it on."""
 
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import torch
 
 from wsi_lpd.models.card import CardClass
 from wsi_lpd.overlay.strips import recut
@@ -25,12 +27,15 @@ class ColourPredictor:
         self.identity = {"weights_sha256": "1"}
         self.window_px = patch_px
         self.cell_px = 16
+        self.device = torch.device("cpu")
         self.constant = constant
         self.n_seen = 0
+        self._counting = threading.Lock()
         self.refinements = set()
 
     def predict(self, windows, *, output_stride, views=1, refinement="none"):
-        self.n_seen += len(windows)
+        with self._counting:
+            self.n_seen += len(windows)
         self.refinements.add(refinement)
         return [self._maps(window.astype(np.float32), output_stride) for window in windows]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from markdown import table
 from models import random_run
 from place import HERE, TOOL, Place
-from timing import Command, Measured, run
+from segment_command import segment_command
+from timing import Measured, run
 
 WIDTH, HEIGHTS = 100_000, (25_000, 100_000)
 TINY = "regnety_002"
@@ -60,19 +61,7 @@ def _tile(slide: Path, place: Place) -> Measured:
 
 def _segment(slide: Path, model: Path, place: Place) -> Measured:
     out = place.scratch / "big-map"
-    command: Command = [
-        TOOL,
-        "segment",
-        slide,
-        "--model",
-        model,
-        "--out",
-        out / "map.geojson",
-        "--json",
-        "--overlap",
-        "0",
-    ]
-    found = run([*command, "--set", "segment.batch_size=8"])
+    found = run(segment_command(slide, model, out / "map.geojson", "--overlap", "0"))
     shutil.rmtree(out)
     return found
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from markdown import table
 from models import random_run
 from place import TOOL, Place
+from segment_command import segment_command
 from timing import Command, RunFailedError, run
 
 N_KILLS = 10
@@ -26,24 +27,10 @@ def kills_tables(place: Place) -> list[str]:
     """One table."""
     slide = place.slide(size=SIZE)
     model = random_run(place.out / "models" / TINY, TINY, slide)
-    segment: Command = [
-        TOOL,
-        "segment",
-        slide,
-        "--model",
-        model,
-        "--set",
-        "segment.batch_size=8",
-        "--device",
-        "cpu",
-        "--json",
-    ]
+    segment = segment_command(slide, model, Path("{}/map.geojson"), "--mask", "{}/map.ome.tif")
     tile: Command = [TOOL, "tile", slide, "--mpp", "0.5", "--patch-size", "64", "--json", "--out"]
     rows = [
-        (
-            "segment (overlay and mask)",
-            *_killed([*segment, "--mask", "{}/map.ome.tif", "--out", "{}/map.geojson"], place),
-        ),
+        ("segment (overlay and mask)", *_killed(segment, place)),
         ("tile (store, preview, patches.csv)", *_killed([*tile, "{}"], place)),
     ]
     columns = ("", "undisturbed, s", "killed after, s", "had begun to write", "byte-equal afterwards")

@@ -18,8 +18,9 @@ from pathlib import Path
 from distributed import Client, LocalCluster
 from markdown import table
 from models import random_run
-from place import SMALL_SIZE, TOOL, Place
-from timing import Command, run
+from place import SMALL_SIZE, Place
+from segment_command import segment_command
+from timing import run
 from workers import ONE_THREAD
 
 ENCODER = "pvt_v2_b0"
@@ -69,18 +70,8 @@ def _ends(costs: Sequence[float], n_workers: int, start_s: float, task_s: float)
 
 def _measured(slide: Path, model: Path, folder: Path) -> tuple[float, float]:
     """Seconds to start a process that segments, and seconds for the slide."""
-    command: Command = [
-        TOOL,
-        "segment",
-        slide,
-        "--model",
-        model,
-        "--out",
-        folder / "scaling.geojson",
-        "--json",
-        "--overwrite",
-    ]
-    found = run([*command, "--device", "cpu", "--set", "segment.batch_size=8"], environment=ONE_THREAD)
+    command = segment_command(slide, model, folder / "scaling.geojson", "--overwrite")
+    found = run(command, environment=ONE_THREAD)
     (summary,) = found.told["slides"]
     seconds = sum(summary["seconds"].values())
     return found.wall_s - seconds, seconds

@@ -11,10 +11,12 @@ from environments import python_of, version_of
 from markdown import table
 from models import random_run
 from place import HERE, SMALL_SIZE, TOOL, Place
+from segment_command import BATCH, segment_command
 from timing import Command, Measured, in_turn, median, median_ratio, run
 
+WAYS = ("one after another", "one per core at a time")
+"""How forward passes are made; the floor is the faster of both in each round."""
 ENCODER = "pvt_v2_b0"
-BATCH = 8
 OVERLAPS = (0.0, 0.5)
 FINE = "wsi-lpd, a label for every pixel"
 
@@ -27,11 +29,11 @@ def segmenting_tables(place: Place) -> list[str]:
 
 def _table(place: Place, model: Path, overlap: float) -> str:
     slide = place.slide(size=SMALL_SIZE)
-    step = int(_forward(model, slide, overlap).told["step_px"])
+    step = int(_forward(model, slide, overlap, WAYS[0]).told["step_px"])
     contestants: dict[str, Callable[[], Measured]] = {
-        "forward passes": partial(_forward, model, slide, overlap),
+        **{f"forward passes, {way}": partial(_forward, model, slide, overlap, way) for way in WAYS},
         "wsi-lpd": partial(_ours, model, slide, overlap, place.scratch / "ours", ()),
-        FINE: partial(_ours, model, slide, overlap, place.scratch / "fine", ("segment.output_stride=1",)),
+        FINE: partial(_ours, model, slide, overlap, place.scratch / "fine", ("--set", "segment.output_stride=1")),
     }
     if place.with_peers:
         name = version_of("tiatoolbox", place.environments)
@@ -42,7 +44,9 @@ def _table(place: Place, model: Path, overlap: float) -> str:
 
 
 def _rows(found: dict[str, list[Measured]]) -> str:
-    floor, ours = found["forward passes"], found["wsi-lpd"]
+    ways = [found[f"forward passes, {way}"] for way in WAYS]
+    floor = [min(runs, key=lambda run: run.number("per_window_s")) for runs in zip(*ways, strict=True)]
+    ours = found["wsi-lpd"]
     rows: list[Sequence[object]] = [
         (
             name,
@@ -63,27 +67,15 @@ def _rows(found: dict[str, list[Measured]]) -> str:
     return f"{table(columns, rows)}\n\n{told}"
 
 
-def _forward(model: Path, slide: Path, overlap: float) -> Measured:
-    found = run([TOOL.with_name("python"), HERE / "forward.py", model, slide, str(overlap), str(BATCH)])
+def _forward(model: Path, slide: Path, overlap: float, way: str) -> Measured:
+    at_once = "yes" if way == WAYS[1] else "no"
+    found = run([TOOL.with_name("python"), HERE / "forward.py", model, slide, str(overlap), str(BATCH), at_once])
     return _completed(found, found.told["n"], found.told["loop_s"], found.told["loop_s"])
 
 
-def _ours(model: Path, slide: Path, overlap: float, out: Path, settings: Sequence[str]) -> Measured:
+def _ours(model: Path, slide: Path, overlap: float, out: Path, options: Sequence[str]) -> Measured:
     shutil.rmtree(out, ignore_errors=True)
-    given: Command = [word for setting in (f"segment.batch_size={BATCH}", *settings) for word in ("--set", setting)]
-    command: Command = [
-        TOOL,
-        "segment",
-        slide,
-        "--model",
-        model,
-        "--out",
-        out / "map.geojson",
-        "--json",
-        "--device",
-        "cpu",
-    ]
-    found = run([*command, "--overlap", str(overlap), *given])
+    found = run(segment_command(slide, model, out / "map.geojson", "--overlap", str(overlap), *options))
     (summary,) = found.told["slides"]
     seconds = summary["seconds"]
     return _completed(found, summary["n_windows"], seconds["network"], sum(seconds.values()))

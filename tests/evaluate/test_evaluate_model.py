@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.errors import LabelError
@@ -24,6 +25,7 @@ class PixelPredictor:
         classes = tuple(CardClass(name=n, color=(i, 0, 9)) for i, n in enumerate(NAMES))
         self.card = SimpleNamespace(patch_px=32, mpp=0.5, classes=classes)
         self.window_px, self.cell_px = 32, 16
+        self.device = torch.device("cpu")
         self.presence = np.array(presence, np.float32)
         self.refinements = []
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.segment.images import look_at_image
@@ -23,6 +24,7 @@ class RampPredictor:
     def __init__(self, patch_px=32, window_px=64):
         self.card = SimpleNamespace(patch_px=patch_px, classes=("a", "b"))
         self.window_px, self.cell_px = window_px, 16
+        self.device = torch.device("cpu")
         self.sides, self.options = [], []
 
     def predict(self, windows, *, output_stride, views=1, refinement="none"):

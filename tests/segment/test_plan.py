@@ -25,10 +25,10 @@ def test_the_first_batch__holds_the_first_window_that_reaches_the_row(slide, off
     mask = np.zeros((41, 65), bool)
     mask[3:14, 5:30] = mask[30:35, 20:60] = True
     tissue = TissueMask(mask, 20.0, 20.0)
-    plan = plan_map(slide, tissue, ColourPredictor(), SegmentConfig(grid_offset_px=offset))
+    plan = plan_map(slide, tissue, ColourPredictor(), SegmentConfig(grid_offset_px=offset, batch_size=size))
     for row in range(0, plan.strips.height, 9):
         reaching = [i for i, p in enumerate(plan.places) if p.top // plan.stride + plan.side > row]
-        first = plan.first_batch(row, size)
+        first = plan.first_batch(row)
         assert first % size == 0
         expected = reaching[0] if reaching else len(plan.places)
         assert first <= expected < first + size
@@ -37,10 +37,10 @@ def test_the_first_batch__holds_the_first_window_that_reaches_the_row(slide, off
 @pytest.mark.parametrize("offset", [0, 12])
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_the_last_batch__holds_the_last_window_that_begins_above_the_row(slide, offset, size):
-    plan = plan_map(slide, everywhere(slide), ColourPredictor(), SegmentConfig(grid_offset_px=offset))
+    plan = plan_map(slide, everywhere(slide), ColourPredictor(), SegmentConfig(grid_offset_px=offset, batch_size=size))
     for row in range(1, plan.strips.height + 1, 9):
         above = sum(p.top // plan.stride < row for p in plan.places)
-        end = plan.end_of_batches(row, size)
+        end = plan.end_of_batches(row)
         assert end % size == 0 or end == len(plan.places)
         assert above <= end < above + size
 

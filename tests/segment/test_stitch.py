@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsi_lpd.segment.stitch import Stitcher, WindowMaps, window_weight
+from wsi_lpd.segment import stitch as stitch_module
+from wsi_lpd.segment.stitch import StripSums, WindowMaps, window_weight
 from wsi_lpd.segment.stitch import stitched as strips_of
 from wsi_lpd.segment.windows import Place
 
@@ -77,22 +78,35 @@ def test_windows_cut_from_an_image__stitch_back_to_it(overlap):
 
 
 def test_rows_without_a_window__are_told():
-    stitcher = Stitcher(n_classes=1, width=20, side=6, rows=6)
     maps = WindowMaps(np.ones((2, 6, 6), np.float32), np.ones(1, np.float32), np.zeros((1, 6, 6), np.uint8))
-    stitcher.add(4, 0, maps)
-    rows = stitcher.finish_before(6)
-    assert rows.covered[:, 4:10].all()
-    assert not rows.covered[:, :4].any()
-    assert not rows.covered[:, 10:].any()
-    assert not stitcher.finish_before(12).covered.any(), "what was handed out must be forgotten"
+    strips = [(0, 6), (6, 12), (12, 14)]
+    parts = list(strips_of([(Place(4, 0), maps), (Place(1, 11), maps)], strips, n_classes=1, width=20, side=6))
+    covered = np.concatenate([rows.covered for rows in parts])
+    expected = np.zeros((14, 20), bool)
+    expected[0:6, 4:10] = expected[11:14, 1:7] = True
+    np.testing.assert_array_equal(covered, expected)
 
 
-def test_a_window_below_the_held_rows__is_refused():
-    stitcher = Stitcher(n_classes=1, width=20, side=6, rows=4, top=2)
-    maps = WindowMaps(np.ones((2, 6, 6), np.float32), np.ones(1, np.float32), np.zeros((1, 6, 6), np.uint8))
-    stitcher.add(0, 6, maps)
-    with pytest.raises(ValueError, match="row 7 is not held"):
-        stitcher.add(0, 7, maps)
+def test_no_more_strips_are_held_than_a_window_reaches(monkeypatch):
+    held, most = set(), []
+
+    class Counted(StripSums):
+        def __init__(self, *rows, **sizes):
+            super().__init__(*rows, **sizes)
+            held.add(self)
+            most.append(len(held))
+
+        def finished(self):
+            held.discard(self)
+            return super().finished()
+
+    monkeypatch.setattr(stitch_module, "StripSums", Counted)
+    maps = WindowMaps(np.ones((2, 9, 9), np.float32), np.ones(1, np.float32), np.zeros((1, 9, 9), np.uint8))
+    windows = ((Place(x, y), maps) for y in range(0, 90, 6) for x in (0, 5))
+    strips = [(top, top + 4) for top in range(0, 92, 4)]
+    assert sum(1 for _ in strips_of(windows, strips, n_classes=1, width=14, side=9)) == len(strips)
+    assert len(most) == len(strips)
+    assert max(most) == 3
 
 
 @pytest.mark.parametrize("first", [1, 2, 4])

@@ -17,7 +17,11 @@ class SegmentConfig(Section):
     window_px: int | None = Field(
         None, ge=32, description="Side of a window in pixels at the model's mpp; none = what suits the model."
     )
-    batch_size: int = Field(32, ge=1, description="Windows per forward pass.")
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="Windows per forward pass; none = what suits the device. Processors make several passes at a time.",
+    )
     views: Literal[1, 2, 4, 8] = Field(
         1, description="Flips and quarter turns of a window that are averaged; the time grows with it."
     )

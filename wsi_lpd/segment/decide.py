@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from wsi_lpd.models.activation import label_probabilities, labels_of
-from wsi_lpd.overlay.strips import Strip
+from wsi_lpd.overlay.strips import NO_PROTOTYPE, Strip
 from wsi_lpd.segment.stitch import StitchedRows
-from wsi_lpd.types import BoolArray
+from wsi_lpd.types import BoolArray, UInt8Array
 
 _BLOCK_PX = 256
 """Columns that are decided at once: with the rows of a strip few enough for a processor's cache."""
@@ -37,9 +37,16 @@ def _decide(rows: StitchedRows, columns: slice, inside: BoolArray, strip: Strip,
     logits = torch.from_numpy(rows.logits[:, :, columns])[None]
     presence = torch.from_numpy(rows.presence[:, :, columns])[None] if gated else None
     likelihood = label_probabilities(logits, presence)
-    labels = labels_of(likelihood)[0].to(torch.uint8).numpy()
-    shares = likelihood[0].mul_(255).round_().to(torch.uint8).numpy()
+    labels = labels_of(likelihood)[0].numpy()
+    shares = np.rint(likelihood[0].mul_(255).numpy()).astype(np.uint8)
     np.copyto(strip.labels[:, columns], labels, where=inside)
     np.copyto(strip.probabilities[:, :, columns], shares, where=inside)
-    for i, of_class in enumerate(rows.prototypes[:, :, columns], start=1):
-        np.copyto(strip.prototypes[:, columns], of_class, where=inside & (labels == i))
+    np.copyto(strip.prototypes[:, columns], _of_labels(rows.prototypes[:, :, columns], labels), where=inside)
+
+
+def _of_labels(prototypes: UInt8Array, labels: UInt8Array) -> UInt8Array:
+    """The prototype of each pixel's class, or `NO_PROTOTYPE`, (rows, W), of those of all classes, (C, rows, W)."""
+    chosen = np.full(labels.shape, NO_PROTOTYPE, np.uint8)
+    for i, of_class in enumerate(prototypes, start=1):
+        chosen &= of_class | (labels != i) * np.uint8(NO_PROTOTYPE)  # all bits are set; a mask takes six times as long
+    return chosen

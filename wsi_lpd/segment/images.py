@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 
 from wsi_lpd.config import SegmentConfig
+from wsi_lpd.segment.passes import windows_per_pass
 from wsi_lpd.segment.predictor import Predictor
 from wsi_lpd.segment.segmenter import looked_at
 from wsi_lpd.segment.stitch import stitched
@@ -55,8 +56,9 @@ def look_at_image(pixels: UInt8Array, predictor: Predictor, config: SegmentConfi
         into[:] = whole[place.top : place.top + side, place.left : place.left + side]
 
     places = [Place(x, y) for y in grid.rows for x in grid.columns]
-    batches = in_batches(places, config.batch_size, window_px=side, cut=cut)
-    windows = chain.from_iterable(looked_at(batches, predictor, config, stride=1))
+    size = windows_per_pass(config.batch_size, predictor.device, window_px=side)
+    batches = in_batches(places, size, window_px=side, cut=cut)
+    windows = chain.from_iterable(looked_at(batch, predictor, config, stride=1) for batch in batches)
     n_classes = len(predictor.card.classes)
     (rows,) = stitched(windows, [(0, height)], n_classes=n_classes, width=width, side=side)
     return ImageMaps(rows.logits, rows.presence)

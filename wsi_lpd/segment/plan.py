@@ -13,6 +13,7 @@ import numpy as np
 from wsi_lpd.classes import TissueClass
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.errors import SlideError
+from wsi_lpd.segment.passes import windows_per_pass
 from wsi_lpd.segment.predictor import Predictor
 from wsi_lpd.segment.strips import StripGrid
 from wsi_lpd.segment.windows import Place, WindowGrid, stride_for
@@ -34,6 +35,7 @@ class MapPlan:
         mpp: Micrometres per map pixel.
         classes: Name and colour; `classes[i]` has the label-map value i + 1.
         strips: How the map is cut.
+        batch_size: Windows per forward pass.
     """
 
     grid: WindowGrid
@@ -42,6 +44,7 @@ class MapPlan:
     mpp: float
     classes: tuple[TissueClass, ...]
     strips: StripGrid
+    batch_size: int
 
     @property
     def downsample(self) -> float:
@@ -61,19 +64,19 @@ class MapPlan:
             rows[place.top].append(place.left)
         return rows
 
-    def first_batch(self, row: int, size: int) -> int:
-        """Index of the first window of the batch, of `size` windows, that holds the first to reach map row `row`.
+    def first_batch(self, row: int) -> int:
+        """Index of the first window of the batch that holds the first to reach map row `row`.
 
         Batches are counted from the top of the slide, whatever row is begun with: how windows are put together may
         change the last bits of what a network says of each.
         """
         first = bisect_right(self.places, row - self.side, key=lambda place: place.top // self.stride)
-        return first // size * size
+        return first // self.batch_size * self.batch_size
 
-    def end_of_batches(self, row: int, size: int) -> int:
+    def end_of_batches(self, row: int) -> int:
         """Index after the last window of the batch that holds the last window to begin above map row `row`."""
         end = bisect_left(self.places, row, key=lambda place: place.top // self.stride)
-        return min(-(-end // size) * size, len(self.places))
+        return min(-(-end // self.batch_size) * self.batch_size, len(self.places))
 
     def windows_of_strips(self) -> list[int]:
         """How many windows begin in each strip."""
@@ -89,7 +92,7 @@ def plan_map(slide: Slide, tissue: TissueMask, predictor: Predictor, config: Seg
         slide: An open slide with a known mpp.
         tissue: Where to look.
         predictor: The model.
-        config: Overlap, window, stride of the map, least tissue.
+        config: Overlap, window, windows per forward pass, stride of the map, least tissue.
 
     Raises:
         SlideError: If the slide has no mpp, or is coarser than the model's mpp and `allow_upsampling` is off.
@@ -105,6 +108,7 @@ def plan_map(slide: Slide, tissue: TissueMask, predictor: Predictor, config: Seg
         mpp=stride * predictor.card.mpp,
         classes=classes,
         strips=StripGrid(height, width, len(classes)),
+        batch_size=windows_per_pass(config.batch_size, predictor.device, window_px=grid.window_px),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,8 @@ class Predictor:
 
     def __init__(self, network: LpdNetwork, card: ModelCard, device: torch.device) -> None:
         self.card = card
+        self.device = device
         self._network = network.to(device).eval()
-        self._device = device
         self._dtype = autocast_dtype("auto", device)
         self._temperature = torch.tensor(card.calibration.temperature, device=device)
         self._offset = torch.tensor(card.calibration.offset, device=device)
@@ -52,7 +52,7 @@ class Predictor:
         return {
             "weights_sha256": str(self.card.weights_sha256),
             "card_sha256": hashlib.sha256(self.card.model_dump_json().encode()).hexdigest(),
-            "device": device_name(self._device),
+            "device": device_name(self.device),
             "precision": str(self._dtype),
         }
 
@@ -78,27 +78,22 @@ class Predictor:
             views: How many of the eight flips and quarter turns are averaged.
             refinement: How the outlines are moved to the edges of the picture.
         """
-        images = torch.from_numpy(windows).to(self._device).permute(0, 3, 1, 2).float() / 255
+        images = torch.from_numpy(windows).to(self.device).permute(0, 3, 1, 2).float() / 255
         side = windows.shape[1] // output_stride
-        means = [torch.stack(parts).mean(dim=0) for parts in zip(*self._seen(images, side, views), strict=True)]
-        logits, presence, similarity = means
-        logits = _refined(logits, images, refinement, stride=output_stride)
-        prototypes = similarity.argmax(dim=2).to(torch.uint8)
+        logits, presence, similarity = (_mean(parts) for parts in zip(*self._seen(images, views), strict=True))
+        logits = _refined(_resized(logits, side), images, refinement, stride=output_stride)
+        prototypes = _most_similar(similarity, side)
         return [WindowMaps(*arrays) for arrays in zip(*map(_numpy, (logits, presence, prototypes)), strict=True)]
 
-    def _seen(self, images: Tensor, side: int, views: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Logits (B, C + 1, h, w), presence (B, C) and similarities (B, C, K, h, w) of each view, turned back."""
+    def _seen(self, images: Tensor, views: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Logits (B, C + 1, h, w), presence (B, C), similarities (B, C, K, h, w) of each view, turned back."""
         for code in range(views):
-            with autocast(self._device, self._dtype):
+            with autocast(self.device, self._dtype):
                 output = self._network(turned(images, code))
             presence = self._presence(output, images.shape[-1])
             logits = self._network.map_logits(output, presence)
             similarity = self._network.fused_similarity(output).float()
-            n_classes, n_prototypes = similarity.shape[1:3]
-            maps = torch.cat([logits, similarity.flatten(1, 2)], dim=1)
-            maps = turned_back(F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False), code)
-            logits, flat = maps[:, : n_classes + 1], maps[:, n_classes + 1 :]
-            yield logits, presence, flat.reshape(len(maps), n_classes, n_prototypes, side, side)
+            yield turned_back(logits, code), presence, turned_back(similarity, code)
 
     def _presence(self, output: NetworkOutput, window_px: int) -> Tensor:
         """Calibrated probability that a class occurs in a window, (B, C): that of the likeliest of its parts.
@@ -109,6 +104,26 @@ class Predictor:
         n_parts = max(1, round(window_px / self.card.patch_px))
         logits = self._network.part_logits(output, n_parts).float().amax(dim=(2, 3))
         return image_probability(logits, temperature=self._temperature, offset=self._offset)
+
+
+def _mean(views: Sequence[Tensor]) -> Tensor:
+    return views[0] if len(views) == 1 else torch.stack(list(views)).mean(dim=0)
+
+
+def _resized(maps: Tensor, side: int) -> Tensor:
+    """(B, X, h, w) at another resolution, (B, X, side, side)."""
+    if maps.shape[-2:] == (side, side):
+        return maps
+    return F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False)
+
+
+def _most_similar(similarity: Tensor, side: int) -> Tensor:
+    """Most similar prototype of each class, (B, C, side, side), by similarities (B, C, K, h, w) at that resolution.
+
+    One class at a time: all of them at the resolution of the windows are many times what the network holds.
+    """
+    of_classes = [_resized(of_class, side).max(dim=1).indices.to(torch.uint8) for of_class in similarity.unbind(1)]
+    return torch.stack(of_classes, dim=1)
 
 
 def _refined(logits: Tensor, images: Tensor, method: RefinementName, *, stride: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -13,12 +14,13 @@ from wsi_lpd.overlay.strips import Strip
 from wsi_lpd.progress import SILENT, Advance, Progress
 from wsi_lpd.segment.bands import BandReader
 from wsi_lpd.segment.decide import decide
+from wsi_lpd.segment.passes import passes_at_once, shared_threads
 from wsi_lpd.segment.plan import MapPlan
 from wsi_lpd.segment.predictor import Predictor
 from wsi_lpd.segment.stitch import WindowMaps, stitched
 from wsi_lpd.segment.windows import Batch, Place, in_batches
 from wsi_lpd.slide import Slide, TissueMask
-from wsi_lpd.threads import ahead, n_threads
+from wsi_lpd.threads import ahead, in_order, n_threads
 from wsi_lpd.types import BoolArray
 
 LookedAt = list[tuple[Place, WindowMaps]]
@@ -38,15 +40,15 @@ def segment_slide(
 ) -> Generator[Strip, None, None]:
     """Looks at every window with tissue and stitches what the network says into strips.
 
-    Reading, network, and stitching work at the same time, each in a thread, a batch or a strip ahead; close the
-    generator to end them. Strips are the same, bit by bit, whichever are asked for: windows are read and put together
-    in batches at places that do not depend on it, and summed in the same order.
+    Reading, network, and stitching work at the same time, a batch or a strip ahead, on processors in several passes at
+    once; close the generator to end them. Strips are the same, bit by bit, whichever are asked for: windows
+    are read and put together in batches at places that do not depend on it, and summed in the same order.
 
     Args:
         slide: An open slide.
         tissue: Outside it the map is background.
         predictor: The model.
-        config: Windows per forward pass, views, refinement, gate.
+        config: Views, refinement, gate.
         plan: From `plan_map` with the same slide, tissue, predictor and configuration.
         first: Index of the first strip that is wanted.
         end: Index after the last one; None for all that follow.
@@ -58,34 +60,34 @@ def segment_slide(
     spans = [plan.strips.rows_of(i) for i in range(first, len(plan.strips) if end is None else end)]
     if not spans:
         return
-    start = plan.first_batch(spans[0][0], config.batch_size)
-    places = plan.places[start : plan.end_of_batches(spans[-1][1], config.batch_size)]
-    side = plan.grid.window_px
+    start = plan.first_batch(spans[0][0])
+    places = plan.places[start : plan.end_of_batches(spans[-1][1])]
+    side, at_once = plan.grid.window_px, passes_at_once(predictor.device)
+    gated = config.gate == "predicted"
+    look = partial(looked_at, predictor=predictor, config=config, stride=plan.stride)
     with (
+        shared_threads(at_once),
         progress.stage(f"segmenting {slide.name}", len(plan.places), "windows") as advance,
         BandReader(slide, plan.grid, plan.columns_of_rows, threads=n_threads()) as reader,
-        closing(ahead(in_batches(places, config.batch_size, window_px=side, cut=reader.cut))) as batches,
-        closing(ahead(looked_at(batches, predictor, config, stride=plan.stride, advance=advance))) as looked,
-        closing(ahead(_decided(looked, spans, tissue, plan, gated=config.gate == "predicted"), depth=1)) as strips,
+        closing(ahead(in_batches(places, plan.batch_size, window_px=side, cut=reader.cut))) as batches,
+        closing(ahead(in_order(look, batches, threads=at_once))) as looked,
+        closing(ahead(_decided(_told(looked, advance), spans, tissue, plan, gated=gated), depth=1)) as strips,
     ):
         advance(start)
         yield from strips
 
 
-def looked_at(
-    batches: Iterable[Batch],
-    predictor: Predictor,
-    config: SegmentConfig,
-    *,
-    stride: int,
-    advance: Advance = lambda n: None,
-) -> Iterator[LookedAt]:
-    """What the network says of each batch of windows."""
-    for batch in batches:
-        maps = predictor.predict(batch.pixels, output_stride=stride, views=config.views, refinement=config.refine)
-        places = (Place(left // stride, top // stride) for left, top in batch.places)
-        advance(len(maps))
-        yield list(zip(places, maps, strict=True))
+def looked_at(batch: Batch, predictor: Predictor, config: SegmentConfig, *, stride: int) -> LookedAt:
+    """What the network says of a batch of windows."""
+    maps = predictor.predict(batch.pixels, output_stride=stride, views=config.views, refinement=config.refine)
+    places = (Place(left // stride, top // stride) for left, top in batch.places)
+    return list(zip(places, maps, strict=True))
+
+
+def _told(looked: Iterable[LookedAt], advance: Advance) -> Iterator[LookedAt]:
+    for batch in looked:
+        advance(len(batch))
+        yield batch
 
 
 def _decided(

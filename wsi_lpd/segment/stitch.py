@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -44,52 +45,34 @@ def window_weight(side: int) -> Float32Array:
     return np.outer(line, line).astype(np.float32)
 
 
-class Stitcher:
-    """Holds only the rows that windows still reach: memory does not grow with the height of the slide.
+class StripSums:
+    """Sums over the windows that reach the rows from `top` to `bottom - 1` of a map.
 
     Logits are averaged, not probabilities: a sure window outvotes an unsure neighbour instead of being blurred by
     it. Presence is averaged with the same weights, which makes the gate smooth in slide coordinates.
 
-    Windows must come in the same order each time: sums of floats depend on it. What comes out then does not depend on
-    `top`, so a map can be begun at any row.
+    Windows must come in the same order each time: sums of floats depend on it.
     """
 
-    def __init__(self, *, n_classes: int, width: int, side: int, rows: int, top: int = 0) -> None:
-        """Begins a map, `width` pixels wide, at its row `top`.
+    def __init__(self, top: int, bottom: int, *, n_classes: int, width: int) -> None:
+        shape = (bottom - top, width)
+        self._top, self._bottom, self._width = top, bottom, width
+        self._logits = np.zeros((n_classes + 1, *shape), np.float32)
+        self._presence = np.zeros((n_classes, *shape), np.float32)
+        self._total = np.zeros(shape, np.float32)
+        self._best = np.zeros(shape, np.float32)
+        self._prototypes = np.zeros((n_classes, *shape), np.uint8)
 
-        Args:
-            n_classes: Classes of the model, C.
-            width: Pixels of a row.
-            side: Side of a window in map pixels.
-            rows: Most rows that are asked for at once; they and a window's height are held.
-            top: First row of the map that is wanted.
-        """
-        held = rows + side
-        self._weight = window_weight(side)
-        self._side = side
-        self._width = width
-        self._top = top
-        self._logits = np.zeros((n_classes + 1, held, width), np.float32)
-        self._presence = np.zeros((n_classes, held, width), np.float32)
-        self._total = np.zeros((held, width), np.float32)
-        self._best = np.zeros((held, width), np.float32)
-        self._prototypes = np.zeros((n_classes, held, width), np.uint8)
-
-    def add(self, x: int, y: int, maps: WindowMaps) -> None:
-        """Adds a window whose top-left map pixel is (x, y); what lies left, right or above of the rows held is cut off.
-
-        Raises:
-            ValueError: If the window reaches below the rows that are held.
-        """
-        if y + self._side > self._top + len(self._total):
-            raise ValueError(f"window row {y} is not held: rows {self._top} to {self._top + len(self._total)} are")
-        left, right = max(x, 0), min(x + self._side, self._width)
-        top, bottom = max(y, self._top), y + self._side
+    def add(self, place: Place, maps: WindowMaps, weight: Float32Array) -> None:
+        """Adds what of a window lies in these rows, with its `weight` (h, w)."""
+        x, y = place
+        left, right = max(x, 0), min(x + weight.shape[1], self._width)
+        top, bottom = max(y, self._top), min(y + weight.shape[0], self._bottom)
         if left >= right or top >= bottom:
             return
-        here = (slice(top - y, None), slice(left - x, right - x))
+        here = (slice(top - y, bottom - y), slice(left - x, right - x))
         there = (slice(top - self._top, bottom - self._top), slice(left, right))
-        weight = self._weight[here]
+        weight = weight[here]
         self._logits[:, *there] += maps.logits[:, *here] * weight
         self._presence[:, *there] += maps.presence[:, None, None] * weight
         self._total[there] += weight
@@ -98,24 +81,13 @@ class Stitcher:
         np.maximum(best, weight, out=best)
         np.copyto(self._prototypes[:, *there], maps.prototypes[:, *here], where=nearer)
 
-    def finish_before(self, row: int) -> StitchedRows:
-        """Hands out and forgets the rows above `row`, at most as many as were announced."""
-        count = row - self._top
-        total = self._total[:count]
-        covered = total > 0
-        divisor = np.where(covered, total, np.float32(1)).astype(np.float32, copy=False)
-        rows = StitchedRows(
-            top=self._top,
-            logits=self._logits[:, :count] / divisor,
-            presence=self._presence[:, :count] / divisor,
-            prototypes=self._prototypes[:, :count].copy(),
-            covered=covered,
-        )
-        for array in (self._logits, self._presence, self._total, self._best, self._prototypes):
-            array[..., : self._side, :] = array[..., count : count + self._side, :].copy()
-            array[..., self._side :, :] = 0
-        self._top = row
-        return rows
+    def finished(self) -> StitchedRows:
+        """The means; nothing can be added any more."""
+        covered = self._total > 0
+        np.copyto(self._total, 1, where=~covered)
+        self._logits /= self._total
+        self._presence /= self._total
+        return StitchedRows(self._top, self._logits, self._presence, self._prototypes, covered)
 
 
 def stitched(
@@ -126,7 +98,9 @@ def stitched(
     width: int,
     side: int,
 ) -> Iterator[StitchedRows]:
-    """Finished strips of a map from windows in rows from top to bottom.
+    """Finished strips of a map from windows in rows from top to bottom; only strips that windows still reach are held.
+
+    What comes out does not depend on which strips are asked for.
 
     Args:
         windows: Where each lies, in map pixels, and what the network says of it. Windows that end above the first strip
@@ -136,12 +110,21 @@ def stitched(
         width: Pixels of a row of the map.
         side: Side of a window in map pixels.
     """
-    highest = max(bottom - top for top, bottom in strips)
-    stitcher = Stitcher(n_classes=n_classes, width=width, side=side, rows=highest, top=strips[0][0])
+    weight = window_weight(side)
+    waiting, begun = deque(strips), deque[StripSums]()
+
+    def begin_above(row: int) -> None:
+        while waiting and waiting[0][0] < row:
+            begun.append(StripSums(*waiting.popleft(), n_classes=n_classes, width=width))
+
     windows = iter(windows)
     window = next(windows, None)
-    for _, bottom in strips:
-        while window is not None and window[0].top < bottom:
-            stitcher.add(window[0].left, window[0].top, window[1])
+    for _, end in strips:
+        begin_above(end)
+        while window is not None and window[0].top < end:
+            place, maps = window
+            begin_above(place.top + side)
+            for sums in begun:
+                sums.add(place, maps, weight)
             window = next(windows, None)
-        yield stitcher.finish_before(bottom)
+        yield begun.popleft().finished()

@@ -1,0 +1,31 @@
+"""How the benchmark calls `wsi-lpd segment`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from place import TOOL
+from timing import Command
+
+BATCH = 8
+"""Windows per forward pass, of everybody who is compared."""
+
+
+def segment_command(slide: Path, model: Path, out: Path, *options: str | Path) -> Command:
+    """One slide on the processors, with a summary as JSON; `options` come last."""
+    batch = f"segment.batch_size={BATCH}"
+    fixed: Command = [
+        TOOL,
+        "segment",
+        slide,
+        "--model",
+        model,
+        "--out",
+        out,
+        "--json",
+        "--device",
+        "cpu",
+        "--set",
+        batch,
+    ]
+    return [*fixed, "--json", *options]
