@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wsi_lpd.errors import WsiLpdError
+from wsi_lpd.memory import share_one_heap
 
 from ._console import EXIT_FAILED, BarProgress, each, expect_no_matrices, print_json, say, told_failures, user_errors
 from ._options import (
@@ -105,6 +106,7 @@ def tile(
     if origin not in ("auto", "level0", "bounds"):
         raise typer.BadParameter(f"--origin {origin}: expected auto, level0 or bounds")
     expect_no_matrices()
+    share_one_heap()
     with user_errors():
         from wsi_lpd.config import load_config, updated
         from wsi_lpd.patches.job import TileJob

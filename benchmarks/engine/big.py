@@ -54,7 +54,7 @@ def _slide(source: Path, place: Place, height: int) -> Path:
 
 def _tile(slide: Path, place: Place) -> Measured:
     out = place.scratch / "big-tiles"
-    found = run([TOOL, "tile", slide, "--out", out, "--mpp", "1", "--patch-size", "224", "--json"])
+    found = run([TOOL, "tile", slide, "--out", out, "--mpp", "0.5", "--patch-size", "256", "--json"])
     shutil.rmtree(out)
     return found
 

@@ -13,19 +13,5 @@ BATCH = 8
 
 def segment_command(slide: Path, model: Path, out: Path, *options: str | Path) -> Command:
     """One slide on the processors, with a summary as JSON; `options` come last."""
-    batch = f"segment.batch_size={BATCH}"
-    fixed: Command = [
-        TOOL,
-        "segment",
-        slide,
-        "--model",
-        model,
-        "--out",
-        out,
-        "--json",
-        "--device",
-        "cpu",
-        "--set",
-        batch,
-    ]
-    return [*fixed, "--json", *options]
+    command: Command = [TOOL, "segment", slide, "--model", model, "--out", out, "--json", "--device", "cpu"]
+    return [*command, "--set", f"segment.batch_size={BATCH}", *options]

@@ -14,8 +14,12 @@ from wsi_lpd.slide.native_level import NativeLevel
 from wsi_lpd.slide.tile_cache import TileCache
 from wsi_lpd.types import UInt8Array
 
-KEPT_BYTES: Final = 96 * 2**20
-"""Holds the tiles on the border of a band of reads across 100,000 px (256-px tiles: 77 MB), with room to spare."""
+MOST_KEPT_BYTES: Final = 96 * 2**20
+"""For the tiles on the border of a band of reads across 100,000 px (256-px tiles: 77 MB), with room to spare."""
+
+_SPARE: Final = 1.25
+"""Room for tiles on borders, as a share of a row of tiles across the slide. More would fill, with tiles that nobody
+asks for again, and the memory of a pass would grow with the height of the slide until it is full."""
 
 PASSING_BYTES: Final = 32 * 2**20
 """Holds the tiles inside two reads of 2,048 px a side. More is memory that nobody gains from: mostly reads touch."""
@@ -34,7 +38,7 @@ class NativeTiles:
 
     def __init__(self, file: ByteSource) -> None:
         self._file = file
-        self._cache: TileCache[tuple[Source, int]] = TileCache(kept_bytes=KEPT_BYTES, passing_bytes=PASSING_BYTES)
+        self._cache: TileCache[tuple[Source, int]] = TileCache(kept_bytes=0, passing_bytes=PASSING_BYTES)
 
     def region(self, native: NativeLevel, source: Source, x: int, y: int, width: int, height: int) -> UInt8Array:
         """A region that lies inside a level, in pixels of the source, as RGB (height, width, 3).
@@ -47,6 +51,8 @@ class NativeTiles:
         """
         out = np.empty((height, width, 3), np.uint8)
         tile_width, tile_height = (side // source.reduction for side in native.tile_px)
+        row_bytes = native.columns * tile_width * tile_height * 3
+        self._cache.hold(min(round(_SPARE * row_bytes) + PASSING_BYTES // 4, MOST_KEPT_BYTES))
         corners, wanted = [], []
         for row in range(y // tile_height, (y + height - 1) // tile_height + 1):
             top = row * tile_height - y

@@ -24,9 +24,15 @@ class TileCache(Generic[Key]):
     """
 
     def __init__(self, *, kept_bytes: int, passing_bytes: int) -> None:
+        """Begins empty; `kept_bytes` can be raised (`hold`)."""
         self._lock = threading.Lock()
         self._kept: _Queue[Key] = _Queue(kept_bytes)
         self._passing: _Queue[Key] = _Queue(passing_bytes)
+
+    def hold(self, kept_bytes: int) -> None:
+        """Makes room for as many bytes of tiles that will be asked for again, if there is less."""
+        with self._lock:
+            self._kept.raise_to(kept_bytes)
 
     def get(self, key: Key, decode: Callable[[], UInt8Array], *, keep: bool) -> UInt8Array:
         """The tile of that key, shared with others: not to be written to.
@@ -107,6 +113,9 @@ class _Queue(Generic[Key]):
         self._capacity = capacity_bytes
         self._tiles: OrderedDict[Key, UInt8Array | Promise] = OrderedDict()
         self._n_bytes = 0
+
+    def raise_to(self, capacity_bytes: int) -> None:
+        self._capacity = max(self._capacity, capacity_bytes)
 
     def __contains__(self, key: Key) -> bool:
         return key in self._tiles

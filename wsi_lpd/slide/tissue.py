@@ -17,7 +17,7 @@ import numpy as np
 
 from wsi_lpd.config import TissueConfig
 from wsi_lpd.slide.ink import by_bands, channel_range, find_ink, optical_density
-from wsi_lpd.types import AnyArray, BoolArray, Float32Array, UInt8Array
+from wsi_lpd.types import AnyArray, BoolArray, Float32Array, Int64Array, UInt8Array
 
 _INK_HALO_UM: Final = 20.0
 """Ink fades out over about this distance, into colours that tissue has as well."""
@@ -78,6 +78,7 @@ def tissue_from_thumbnail(rgb: UInt8Array, *, mpp: float | None, config: TissueC
     glass = glass_colour(rgb)
     ink = find_ink(smooth, glass, black=preset.black_ink, halo_px=_INK_HALO_UM / um_per_px)
     stained = _is_stained(smooth, glass, preset) & ~ink & (channel_range(smooth)[1] > _BLACK)
+    del smooth
     closed = _closed(stained, preset.close_um / um_per_px) & ~ink
     filled = ~_without_small(~closed, config.max_hole_um2 * preset.hole_factor / um_per_px**2)
     return _without_small(filled, config.min_area_um2 / um_per_px**2)
@@ -105,11 +106,24 @@ def glass_colour(rgb: UInt8Array) -> Float32Array:
     candidates = flat & colourless & (grey > 190) & (grey < 254)
     if candidates.mean() < 0.005:
         return np.full(3, 250.0, np.float32)
-    counts = np.bincount(grey[candidates], minlength=256)
-    mode = int(np.argmax(np.convolve(counts, np.ones(5), "same")))
-    near = candidates & (np.abs(grey.astype(np.int16) - mode) <= 3)
-    glass: Float32Array = np.median(rgb[near], axis=0).astype(np.float32)
-    return glass
+    mode = int(np.argmax(np.convolve(_histogram(grey, candidates), np.ones(5), "same")))
+    near = candidates & (cv2.inRange(grey, mode - 3, mode + 3) > 0)
+    return np.array([_median(_histogram(rgb[..., channel], near)) for channel in range(3)], np.float32)
+
+
+def _histogram(image: AnyArray, chosen: BoolArray) -> Int64Array:
+    """How often each grey value (256,) occurs where `chosen` (H, W); row by row: counting takes 8 bytes a pixel."""
+    counts = np.zeros(256, np.int64)
+    for row, mask in zip(image, chosen, strict=True):
+        counts += np.bincount(row[mask], minlength=256)
+    return counts
+
+
+def _median(counts: Int64Array) -> float:
+    """The median of values that occur so often, as `np.median` defines it."""
+    upto = np.cumsum(counts)
+    middle = [(upto[-1] - 1) // 2, upto[-1] // 2]
+    return float(np.searchsorted(upto, middle, side="right").mean())
 
 
 def _is_stained(rgb: UInt8Array, glass: Float32Array, preset: _Preset) -> BoolArray:

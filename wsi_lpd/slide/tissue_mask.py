@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,35 +65,43 @@ class TissueMask:
         Returns:
             (N,), exact up to the pixels of the mask: a pixel that is covered partly counts partly.
         """
+        if len(boxes) == 0:
+            return np.zeros(0, np.float32)
         x, y, width, height = boxes.astype(np.float64).T
         left, right = x / self.downsample_x, (x + width) / self.downsample_x
         top, bottom = y / self.downsample_y, (y + height) / self.downsample_y
-        covered = self._tissue_before(right, bottom) - self._tissue_before(left, bottom)
-        covered -= self._tissue_before(right, top) - self._tissue_before(left, top)
+        # Of the rows in question only, and not kept: the sums take four times as much memory as the mask.
+        n_rows = len(self.mask)
+        first = min(max(math.floor(top.min()), 0), n_rows - 1)
+        last = max(min(math.ceil(bottom.max()), n_rows), first + 1)
+        sums = _sums(self.mask[first:last])
+        top, bottom = top - first, bottom - first
+        covered = _before(sums, right, bottom) - _before(sums, left, bottom)
+        covered -= _before(sums, right, top) - _before(sums, left, top)
         fractions: Float32Array = np.clip(covered / ((right - left) * (bottom - top)), 0, 1).astype(np.float32)
         return fractions
 
-    def _tissue_before(self, x: Float64Array, y: Float64Array) -> Float64Array:
-        """Tissue area, in mask pixels, above and left of points (mask pixels, fractions allowed); each (N,)."""
-        sums = self._sums
-        x, y = np.clip(x, 0, sums.shape[1] - 1), np.clip(y, 0, sums.shape[0] - 1)
-        column = np.minimum(x.astype(np.int64), sums.shape[1] - 2)
-        row = np.minimum(y.astype(np.int64), sums.shape[0] - 2)
-        # Within one mask pixel the sum grows in proportion to x and to y, so bilinear interpolation is exact.
-        right, down = x - column, y - row
-        upper = sums[row, column] * (1 - right) + sums[row, column + 1] * right
-        lower = sums[row + 1, column] * (1 - right) + sums[row + 1, column + 1] * right
-        before: Float64Array = upper * (1 - down) + lower * down
-        return before
 
-    @functools.cached_property
-    def _sums(self) -> AnyArray:
-        """Number of tissue pixels above and left of every pixel corner, (H + 1, W + 1)."""
-        height, width = self.mask.shape
-        sums = np.zeros((height + 1, width + 1), np.int32)
-        np.cumsum(self.mask, axis=0, dtype=np.int32, out=sums[1:, 1:])
-        np.cumsum(sums[1:, 1:], axis=1, out=sums[1:, 1:])
-        return sums
+def _sums(mask: BoolArray) -> AnyArray:
+    """Number of tissue pixels above and left of every pixel corner, (H + 1, W + 1)."""
+    height, width = mask.shape
+    sums = np.zeros((height + 1, width + 1), np.int32)
+    np.cumsum(mask, axis=0, dtype=np.int32, out=sums[1:, 1:])
+    np.cumsum(sums[1:, 1:], axis=1, out=sums[1:, 1:])
+    return sums
+
+
+def _before(sums: AnyArray, x: Float64Array, y: Float64Array) -> Float64Array:
+    """Tissue area, in mask pixels, above and left of points (mask pixels, fractions allowed); each (N,)."""
+    x, y = np.clip(x, 0, sums.shape[1] - 1), np.clip(y, 0, sums.shape[0] - 1)
+    column = np.minimum(x.astype(np.int64), sums.shape[1] - 2)
+    row = np.minimum(y.astype(np.int64), sums.shape[0] - 2)
+    # Within one mask pixel the sum grows in proportion to x and to y, so bilinear interpolation is exact.
+    right, down = x - column, y - row
+    upper = sums[row, column] * (1 - right) + sums[row, column + 1] * right
+    lower = sums[row + 1, column] * (1 - right) + sums[row + 1, column + 1] * right
+    before: Float64Array = upper * (1 - down) + lower * down
+    return before
 
 
 def find_tissue(slide: Slide, config: TissueConfig) -> TissueMask:
