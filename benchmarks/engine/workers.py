@@ -1,4 +1,4 @@
-"""One Dask worker against two, each with one thread, over four slides; and what passes through the scheduler."""
+"""One Dask worker against two, each with a core of its own, over four slides; and what passes through the scheduler."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from distributed import Client
 from kills import folder_digest
 from markdown import table
 from models import random_run
-from place import TOOL, Place
+from place import SLIDE_SIZE, SMALL_SIZE, TOOL, Place
 from timing import Command, Measured, RunFailedError, in_turn, median, median_ratio, run
 
 N_SLIDES = 4
-SIZE = "8192x6144"
-ENCODER = "regnety_002"
+ENCODER = "pvt_v2_b0"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 PATIENCE_S = 60.0
 WORKER_OPTIONS = ("--memory-limit", "0", "--local-directory")
@@ -32,14 +31,13 @@ WORKER_OPTIONS = ("--memory-limit", "0", "--local-directory")
 
 def workers_tables(place: Place) -> list[str]:
     """A table of both commands, and a line about a worker that was killed."""
-    slides = [place.slide(seed, SIZE) for seed in range(N_SLIDES)]
+    slides = [place.slide(seed, SMALL_SIZE) for seed in range(N_SLIDES)]
+    larger = [place.slide(seed, SLIDE_SIZE) for seed in range(N_SLIDES)]
     model = random_run(place.out / "models" / ENCODER, ENCODER, slides[0])
-    commands: dict[str, Command] = {
-        "segment": ["segment", *slides, "--model", model, "--device", "cpu", "--set", "segment.batch_size=8", "--out"],
-        "tile": ["tile", *slides, "--mpp", "0.5", "--patch-size", "256", "--out"],
-    }
+    segment: Command = ["segment", *slides, "--model", model, "--device", "cpu", "--overlap", "0.25", "--out"]
+    tile: Command = ["tile", *larger, "--mpp", "0.5", "--patch-size", "256", "--out"]
     rows: list[Sequence[object]] = []
-    for name, command in commands.items():
+    for name, command, files in (("segment", segment, slides), ("tile", tile, larger)):
         found = in_turn({str(n): partial(_on, n, command, place) for n in (1, 2)}, place.repeats)
         digests = [folder_digest(place.scratch / f"workers-{n}") for n in (1, 2)]
         rows.append(
@@ -50,12 +48,14 @@ def workers_tables(place: Place) -> list[str]:
                 f"{median_ratio(found['1'], found['2'], 'wall_s'):.2f}",
                 "yes" if digests[0] == digests[1] else "NO",
                 f"{median(found['2'], 'scheduler_kb'):.0f}",
-                f"{sum(slide.stat().st_size for slide in slides) / 1e6:.0f}",
+                f"{sum(slide.stat().st_size for slide in files) / 1e6:.0f}",
             )
         )
-    killed = _on(2, commands["segment"], place, kill_after_s=0.4 * median(found["2"], "wall_s"))
+        if name == "segment":
+            segment_s = median(found["2"], "wall_s")
+    killed = _on(2, segment, place, kill_after_s=0.4 * segment_s)
     shutil.rmtree(place.scratch / "workers-plain", ignore_errors=True)
-    run([TOOL, *commands["segment"], place.scratch / "workers-plain"], environment=ONE_THREAD)
+    run([TOOL, *segment, place.scratch / "workers-plain"], environment=ONE_THREAD)
     survived = folder_digest(place.scratch / "workers-2") == folder_digest(place.scratch / "workers-plain")
     columns = (
         "four slides", "one worker, s", "two workers, s", "ratio (limit 1.7)", "byte-equal",
@@ -82,18 +82,17 @@ def _on(n_workers: int, command: Sequence[str | Path], place: Place, *, kill_aft
 
 @contextmanager
 def _cluster(n_workers: int, folder: Path) -> Iterator[tuple[CountingProxy, list[int]]]:
-    """A scheduler, a proxy before it, and workers with one thread each; their process numbers."""
+    """A scheduler, a proxy before it, and workers with a core each; the process numbers of these."""
     described = folder / "scheduler.json"
     described.unlink(missing_ok=True)
     dask = TOOL.with_name("dask")
     with ExitStack() as stack:
         _start(stack, [dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", described])
         proxy = stack.enter_context(CountingProxy(_address(described)))
-        for _ in range(n_workers):
-            _start(
-                stack,
-                [dask, "worker", proxy.address, "--host", "127.0.0.1", "--nthreads", "1", *WORKER_OPTIONS, folder],
-            )
+        cores = sorted(os.sched_getaffinity(0))
+        for i in range(n_workers):
+            words = [dask, "worker", proxy.address, "--host", "127.0.0.1", "--nthreads", "1", *WORKER_OPTIONS, folder]
+            os.sched_setaffinity(_start(stack, words), {cores[i % len(cores)]})
         with Client(proxy.address, timeout=PATIENCE_S) as client:
             client.wait_for_workers(n_workers, timeout=PATIENCE_S)
             pids = list(client.run(os.getpid).values())
@@ -101,7 +100,8 @@ def _cluster(n_workers: int, folder: Path) -> Iterator[tuple[CountingProxy, list
         yield proxy, pids
 
 
-def _start(stack: ExitStack, command: Sequence[str | Path]) -> None:
+def _start(stack: ExitStack, command: Sequence[str | Path]) -> int:
+    """The number of a process that ends with the stack."""
     process = subprocess.Popen(
         [str(word) for word in command],
         stdout=subprocess.DEVNULL,
@@ -110,6 +110,7 @@ def _start(stack: ExitStack, command: Sequence[str | Path]) -> None:
     )
     stack.callback(process.wait)
     stack.callback(process.terminate)
+    return process.pid
 
 
 def _address(described: Path) -> str:

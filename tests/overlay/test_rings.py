@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import shapely
 
-from wsi_lpd.overlay.rings import apart_at_touches, polygon_of
+from wsi_lpd.overlay.rings import RegionRings, apart_at_touches, polygons_of
 
 
 def ring(text: str) -> np.ndarray:
@@ -31,19 +31,26 @@ def test_apart_at_touches__no_part_passes_a_point_twice(given, expected):
     assert as_texts(apart_at_touches(ring(given))) == expected
 
 
-def test_polygon_of__the_largest_ring_is_the_shell():
-    polygon = polygon_of([ring("11 12 22 21"), ring("00 60 64 04"), ring("43 53 52 42")[::-1]])
-    assert polygon.is_valid
-    assert polygon.area == 22
-    assert len(polygon.interiors) == 2
-    assert polygon.exterior.equals(shapely.LinearRing([(0, 0), (6, 0), (6, 4), (0, 4)]))
+def test_polygons_of__the_largest_ring_is_the_shell():
+    shell, holes = ring("00 60 64 04"), [ring("11 12 22 21"), ring("43 53 52 42")[::-1]]
+    other = ring("70 90 92 72")
+    first, second = polygons_of([RegionRings([holes[0], shell], [holes[1]]), RegionRings([other])])
+    assert first.is_valid
+    assert first.area == 22
+    assert len(first.interiors) == 2
+    assert first.exterior.equals(shapely.LinearRing([(0, 0), (6, 0), (6, 4), (0, 4)]))
+    assert second.equals(shapely.box(7, 0, 9, 2))
 
 
-def test_polygon_of__a_ring_that_meets_itself_is_a_shell_with_a_hole():
+def test_polygons_of__a_ring_that_meets_itself_is_a_shell_with_a_hole():
     #  111
     #  1.1   The hole and the outside meet at the corner (2, 2).
     #  11.
-    polygon = polygon_of([ring("00 30 32 22 21 11 12 22 23 03")])
+    (polygon,) = polygons_of([RegionRings([ring("00 30 32 22 21 11 12 22 23 03")])])
     assert polygon.is_valid
     assert polygon.area == 7
     assert len(polygon.interiors) == 1
+
+
+def test_polygons_of__nothing():
+    assert len(polygons_of([])) == 0

@@ -122,7 +122,7 @@ def write_overlay(
         stream.write(b'{"type":"FeatureCollection",' + _metadata_text(metadata) + b'"features":[')
         with closing(in_order(partial(_lines, slide=slide), _batches(features), threads=_THREADS)) as batches:
             for lines in batches:
-                texts = [line.text(digests) for line in lines]
+                texts = [line.with_own_id(digests) for line in lines]
                 stream.write((b",\n" if n_written and texts else b"\n"[: len(texts)]) + b",\n".join(texts))
                 n_written += len(texts)
         stream.write(b"\n]}\n")
@@ -157,22 +157,22 @@ def _batches(features: Iterable[Feature]) -> Iterator[list[Feature]]:
 
 
 class _Line(NamedTuple):
-    """One feature as text, but for its id."""
+    """One feature as text."""
 
-    name: bytes
-    """What the id is made from."""
     digest: bytes
-    """Of the name."""
-    rest: bytes
+    """What its id is made of."""
+    name: bytes
+    """What the digest is of."""
+    text: bytes
 
-    def text(self, digests: set[bytes]) -> bytes:
-        """The line, with an id whose digest is not among `digests`, which is told of it."""
+    def with_own_id(self, digests: set[bytes]) -> bytes:
+        """The text, with an id whose digest is not among `digests`, which is told of it."""
         digest, copy = self.digest, 1
         while digest in digests:  # the same outline and class twice: QuPath wants an id of its own for each
             copy += 1
             digest = _digest(self.name + b"\n%d" % copy)
         digests.add(digest)
-        return b'{"type":"Feature","id":"' + _uuid_text(digest) + b'",' + self.rest
+        return self.text if copy == 1 else self.text.replace(_uuid_text(self.digest), _uuid_text(digest), 1)
 
 
 def _digest(name: bytes) -> bytes:
@@ -195,8 +195,12 @@ def _lines(batch: list[Feature], *, slide: str) -> list[_Line]:
     lines = []
     for feature, outline in zip(checked, geometry_texts(geometries), strict=True):
         name = f"{slide}\n{feature.tissue_class.name}\n".encode() + outline
-        rest = b'"geometry":' + outline + b',"properties":' + _properties(feature) + b"}"
-        lines.append(_Line(name, _digest(name), rest))
+        digest = _digest(name)
+        parts = (
+            b'{"type":"Feature","id":"', _uuid_text(digest), b'","geometry":', outline,
+            b',"properties":', _properties(feature), b"}",
+        )  # fmt: skip
+        lines.append(_Line(digest, name, b"".join(parts)))
     return lines
 
 

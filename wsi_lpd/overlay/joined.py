@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.measure import Tally
-from wsi_lpd.overlay.rings import connect, polygon_of
+from wsi_lpd.overlay.rings import RegionRings, connect, polygons_of
 from wsi_lpd.overlay.seam import Chain, Seam, cut_at_seams
 from wsi_lpd.overlay.trace import Polygons, Regions, corners_placed
 from wsi_lpd.types import AnyArray, Int64Array, UInt8Array
@@ -135,9 +135,7 @@ def _parted(joined: _Open) -> tuple[FinishedRegions, _Open]:
     is_open[joined.row] = True
     is_open = is_open[1:]
     done = np.flatnonzero(~is_open)
-    polygons = np.empty(len(done), dtype=object)
-    for index, number in enumerate(done.tolist()):
-        polygons[index] = polygon_of(joined.rings[number], joined.holes[number])
+    polygons = polygons_of([RegionRings(joined.rings[number], joined.holes[number]) for number in done.tolist()])
     new = np.cumsum(is_open) - 1
     held = _Open(
         joined.labels[is_open],

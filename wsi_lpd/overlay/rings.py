@@ -1,14 +1,16 @@
-"""Chains become rings, and rings a polygon."""
+"""Chains become rings, and rings polygons."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import shapely
 
 from wsi_lpd.overlay.seam import Chain, Link, Seam
+from wsi_lpd.overlay.trace import Polygons
 from wsi_lpd.types import AnyArray
 
 _Followers = Mapping[int, tuple[Link, int]]
@@ -92,17 +94,36 @@ def _is_between(before: AnyArray, point: AnyArray, after: AnyArray) -> bool:
     return bool(ax * by == ay * bx)
 
 
-def polygon_of(rings: Sequence[AnyArray], holes: Sequence[AnyArray] = ()) -> shapely.Polygon:
-    """The polygon with holes that the rings (n, 2) of a region make.
+class RegionRings(NamedTuple):
+    """All rings of a region, (n, 2) each, without a repeated position.
 
-    Args:
-        rings: The shell and any holes; they may meet themselves.
+    Attributes:
+        closed: The shell and any holes; they may meet themselves.
         holes: Those that are known to be holes and pass no point twice.
     """
-    apart = [part for ring in rings for part in apart_at_touches(ring) if len(part) > 2]
+
+    closed: Sequence[AnyArray]
+    holes: Sequence[AnyArray] = ()
+
+
+def polygons_of(regions: Sequence[RegionRings]) -> Polygons:
+    """The polygons with holes that the rings of regions make."""
+    if not regions:
+        return np.empty(0, dtype=object)
+    rings = [_shell_first(region) for region in regions]
+    flat = [ring for own in rings for ring in own]
+    points = np.concatenate([part for ring in flat for part in (ring, ring[:1])])
+    ring_ends = np.cumsum([0, *(len(ring) + 1 for ring in flat)])
+    polygon_ends = np.cumsum([0, *map(len, rings)])
+    polygons: Polygons = shapely.from_ragged_array(shapely.GeometryType.POLYGON, points, (ring_ends, polygon_ends))
+    return polygons
+
+
+def _shell_first(region: RegionRings) -> list[AnyArray]:
+    apart = [part for ring in region.closed for part in apart_at_touches(ring) if len(part) > 2]
     areas = [_signed_area(ring) for ring in apart] if len(apart) > 1 else [1.0]
     largest = areas.index(max(areas))
-    return shapely.Polygon(apart[largest], [*apart[:largest], *apart[largest + 1 :], *holes])
+    return [apart[largest], *apart[:largest], *apart[largest + 1 :], *region.holes]
 
 
 def _signed_area(ring: AnyArray) -> float:
@@ -114,9 +135,10 @@ def _signed_area(ring: AnyArray) -> float:
 def apart_at_touches(ring: AnyArray) -> list[AnyArray]:
     """Parts a ring (n, 2) of whole positions at every one that it passes twice, where it would not be valid."""
     x, y = ring.astype(np.int64).T
-    places, place, count = np.unique((x << 32) + y, return_inverse=True, return_counts=True)
-    if len(places) == len(ring):
+    places = (x << 32) + y
+    if len(np.unique(places)) == len(ring):
         return [ring]
+    _, place, count = np.unique(places, return_inverse=True, return_counts=True)
     apart: list[AnyArray] = []
     entered: dict[int, int] = {}
     stack: list[int] = []
