@@ -18,7 +18,7 @@ from wsi_lpd.evaluate.report import Report
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.geojson import place_metadata, region_features, write_overlay
 from wsi_lpd.overlay.mask import write_mask
-from wsi_lpd.overlay.trace import to_level0, trace_regions
+from wsi_lpd.overlay.trace import trace_regions
 from wsi_lpd.types import Size
 
 CLASSES = QUPATH_CLASSES[:3]
@@ -44,7 +44,7 @@ def frame(offset: tuple[int, int] = (0, 0)) -> GridFrame:
 
 
 def overlay(path: Path, pixels: np.ndarray, *, offset: tuple[int, int] = (0, 0), placed: bool = True) -> Path:
-    regions = to_level0(trace_regions(pixels), frame(offset))
+    regions = trace_regions(pixels, frame=frame(offset))
     place = place_metadata(slide_px=SLIDE_PX, frame=frame(offset), classes=CLASSES) if placed else {}
     write_overlay(path, region_features(regions, CLASSES), slide="S", metadata=place)
     return path
@@ -116,7 +116,7 @@ def test_evaluate_files__two_overlays_are_drawn_on_the_grid_they_were_traced_fro
     paths = []
     for name, pixels in (("p", PREDICTION), ("t", TRUTH)):
         paths.append(tmp_path / f"{name}.geojson")
-        regions = to_level0(trace_regions(pixels), GridFrame(8, 8))
+        regions = trace_regions(pixels, frame=GridFrame(8, 8))
         place = place_metadata(slide_px=slide_px, frame=GridFrame(8, 8), classes=CLASSES)
         write_overlay(paths[-1], region_features(regions, CLASSES), slide="S", metadata=place)
     report = evaluate_files(*paths)

@@ -16,12 +16,13 @@ from qupath_rules import check_overlay_file
 
 from wsi_lpd.classes import QUPATH_CLASSES, TissueClass
 from wsi_lpd.errors import OverlayError
+from wsi_lpd.overlay.flat_rings import flat_rings
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.geojson import Feature, geometry_texts, place_metadata, region_features, write_overlay
 from wsi_lpd.overlay.rasterize import rasterize
 from wsi_lpd.overlay.read import load_overlay
 from wsi_lpd.overlay.simplify import simplify_regions
-from wsi_lpd.overlay.trace import to_level0, trace_regions
+from wsi_lpd.overlay.trace import trace_regions
 from wsi_lpd.types import Size
 
 TUMOR = QUPATH_CLASSES[0]
@@ -30,7 +31,7 @@ BOW_TIE = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10)])
 
 
 def write_map(path: Path, label_map: np.ndarray, *, simplify: float = 0.0) -> int:
-    regions = simplify_regions(to_level0(trace_regions(label_map, background=True), FRAME), simplify)
+    regions = simplify_regions(trace_regions(label_map, background=True, frame=FRAME), simplify)
     measurements = [{"Predicted area um2": 0.25 * area_px} for area_px in regions.areas_px]
     features = region_features(regions, QUPATH_CLASSES, measurements=measurements)
     return write_overlay(path, features, slide="slide", metadata={"mpp": "0.5"})
@@ -122,7 +123,9 @@ def test_write_overlay__ids_are_stable_and_differ_by_slide_class_and_outline(tmp
     other_class = Feature(shapely.box(0, 0, 5, 2), QUPATH_CLASSES[1])
     first, second = ids("S", a, b)
     assert ids("S", b, a) == [second, first]
-    assert uuid.UUID(first).version == 5
+    namespace = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/wsi-lpd/wsi-lpd/overlay")
+    outline = geometry_texts(flat_rings(np.array([a.geometry])))[0].decode()
+    assert first == str(uuid.uuid5(namespace, f"S\nTumor\n{outline}"))
     assert len({first, second, *ids("T", a), *ids("S", other_class)}) == 4
     assert len(set(ids("S", a, a, a))) == 3
     fractional = Feature(shapely.box(0.25, 0, 5, 2), TUMOR)
@@ -206,5 +209,5 @@ def test_place_metadata__comes_back(tmp_path):
 )
 def test_geometry_texts__numbers_are_written_exactly(points, fraction):
     polygon = shapely.Polygon(np.array(points) / fraction)
-    written = json.loads(geometry_texts(np.array([polygon]))[0])
+    written = json.loads(geometry_texts(flat_rings(np.array([polygon])))[0])
     np.testing.assert_allclose(written["coordinates"][0], shapely.get_coordinates(polygon), rtol=0, atol=1e-9)

@@ -14,7 +14,7 @@ from wsi_lpd.overlay.outlines import Outline, trace_strips, traced_pieces
 from wsi_lpd.overlay.rasterize import rasterize
 from wsi_lpd.overlay.simplify import MAX_AREA_ERROR, AreaAccount
 from wsi_lpd.overlay.strips import recut
-from wsi_lpd.overlay.trace import to_level0, trace_regions
+from wsi_lpd.overlay.trace import trace_regions
 
 FRAME = GridFrame(3.7, 4.25, offset_x=1000, offset_y=-31)
 
@@ -52,7 +52,7 @@ def test_trace_strips__are_the_regions_of_any_whole_map(label_map, heights):
 
 @given(label_maps, strip_heights)
 def test_trace_strips__are_the_regions_of_the_whole_map_in_level0_pixels(label_map, heights):
-    whole = to_level0(trace_regions(label_map), FRAME)
+    whole = trace_regions(label_map, frame=FRAME)
     joined = traced(label_map, heights, frame=FRAME)
     assert outlines(joined.polygons, joined.labels) == outlines(whole.polygons, whole.labels)
 

@@ -13,7 +13,7 @@ from label_maps import FIXED, drawn, label_maps, noise
 from wsi_lpd.overlay import simplify as module
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.simplify import MAX_AREA_ERROR, simplify_regions
-from wsi_lpd.overlay.trace import Regions, to_level0, trace_regions
+from wsi_lpd.overlay.trace import Regions, trace_regions
 
 traced = partial(trace_regions, background=True)
 FRAME = GridFrame(3.7, 4.25, offset_x=1000, offset_y=-31)
@@ -39,7 +39,7 @@ def test_simplify_regions__keeps_the_laws_on_any_map(label_map, tolerance_px):
 
 @pytest.mark.parametrize("name", FIXED)
 def test_simplify_regions__keeps_the_laws_in_level0_pixels(name):
-    regions = to_level0(traced(FIXED[name]), FRAME)
+    regions = traced(FIXED[name], frame=FRAME)
     assert_good(regions, simplify_regions(regions, 1.5))
 
 
@@ -55,9 +55,9 @@ def test_simplify_regions__drops_most_vertices_of_smooth_borders(tolerance_px):
 
 
 def test_simplify_regions__is_the_same_in_level0_pixels():
-    regions = traced(noise(150, 111, sigma=5, seed=9, n_labels=4))
+    label_map = noise(150, 111, sigma=5, seed=9, n_labels=4)
     frame = GridFrame(4, 4, offset_x=1000, offset_y=-31)
-    in_grid, moved = simplify_regions(regions, 1.5), simplify_regions(to_level0(regions, frame), 1.5)
+    in_grid, moved = (simplify_regions(traced(label_map, frame=place), 1.5) for place in (None, frame))
     np.testing.assert_array_equal(
         frame.to_level0(shapely.get_coordinates(in_grid.polygons)), shapely.get_coordinates(moved.polygons)
     )
@@ -73,7 +73,7 @@ def test_simplify_regions__leaves_no_gap_to_what_lies_between():
 
 
 def test_simplify_regions__zero_keeps_every_vertex():
-    regions = to_level0(traced(FIXED["blobs"]), FRAME)
+    regions = traced(FIXED["blobs"], frame=FRAME)
     assert simplify_regions(regions, 0) is regions
 
 

@@ -9,7 +9,7 @@ from label_maps import FIXED, drawn, label_maps, n_components, noise, outlines, 
 
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.rasterize import rasterize
-from wsi_lpd.overlay.trace import Regions, to_level0, trace_regions
+from wsi_lpd.overlay.trace import Regions, trace_regions
 
 frames = st.builds(
     GridFrame,
@@ -105,8 +105,8 @@ def test_trace_regions__does_not_change_its_input():
 
 
 @given(label_maps, frames)
-def test_to_level0__keeps_validity_and_gives_the_map_back_at_cell_centres(label_map, frame):
-    regions = to_level0(trace_regions(label_map), frame)
+def test_trace_regions__in_level0_pixels_is_valid_and_gives_the_map_back_at_cell_centres(label_map, frame):
+    regions = trace_regions(label_map, frame=frame)
     xy = shapely.get_coordinates(regions.polygons)
     np.testing.assert_array_equal(xy, np.rint(xy))
     assert shapely.is_valid(regions.polygons).all()

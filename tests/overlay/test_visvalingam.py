@@ -9,7 +9,7 @@ from label_maps import FIXED, drawn, label_maps, noise, outlines
 
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.outline_rings import rings_of
-from wsi_lpd.overlay.trace import placed, trace_regions
+from wsi_lpd.overlay.trace import trace_regions
 from wsi_lpd.overlay.visvalingam import Borders, _grid_corners_in, kept_vertices
 
 FRAME = GridFrame(3.7, 4.25, offset_x=1000, offset_y=-31)
@@ -26,7 +26,7 @@ def polyline(points: list[tuple[int, int]], *others: tuple[int, int]) -> Borders
 
 
 def rings(label_map, frame=None):
-    regions = placed(trace_regions(label_map, background=True), frame=frame)
+    regions = trace_regions(label_map, background=True, frame=frame)
     cover = np.concatenate([regions.polygons, regions.background])
     return cover, rings_of(cover, label_map.shape, frame, 0)
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import shapely
 
+from wsi_lpd.overlay.flat_rings import FlatRings, flat_rings
 from wsi_lpd.overlay.trace import Polygons
 from wsi_lpd.types import BoolArray
 
@@ -17,11 +18,15 @@ PRECISION_PX: Final = 0.01
 _POLYGON, _MULTI_POLYGON = int(shapely.GeometryType.POLYGON), int(shapely.GeometryType.MULTIPOLYGON)
 
 
-def geometry_problems(geometries: Polygons | Sequence[Any]) -> list[str | None]:
+def geometry_problems(geometries: Polygons | Sequence[Any], rings: FlatRings | None = None) -> list[str | None]:
     """What QuPath would not take in each geometry; None where it is good.
 
     Good means: a Polygon or MultiPolygon, finite, valid in the OGC sense, with an area, and still so on QuPath's
     grid of 0.01 px.
+
+    Args:
+        geometries: (N,).
+        rings: Theirs, if they are at hand.
     """
     array = np.asarray(geometries, dtype=object)
     problems: list[str | None] = [None] * len(array)
@@ -31,25 +36,24 @@ def geometry_problems(geometries: Polygons | Sequence[Any]) -> list[str | None]:
         problems[i] = "is empty or no polygon" if not is_area[i] else str(shapely.is_valid_reason(array[i]))
     for i in np.flatnonzero(valid & ~(shapely.area(array) > 0)):
         problems[i] = "has no area"
-    for i in np.flatnonzero(valid & ~_snapping_changes_nothing(array)):
+    for i in np.flatnonzero(valid & ~_snapping_changes_nothing(flat_rings(array) if rings is None else rings)):
         if problems[i] is None:
             problems[i] = _snapping_problem(array[i])
     return problems
 
 
-def _snapping_changes_nothing(geometries: Polygons) -> BoolArray:
+def _snapping_changes_nothing(rings: FlatRings) -> BoolArray:
     """Geometries on which the snap to 0.01 px provably does nothing, so that it need not be tried.
 
     All coordinates are whole and every edge is axis-parallel or shorter than 100 px: then a vertex is either on an
     edge or at least 1 / length > 0.01 px away from it, and snapping moves only what is within half a grid diagonal.
     """
-    rings, geometry_of = shapely.get_rings(geometries, return_index=True)
-    xy, ring_of = shapely.get_coordinates(rings, return_index=True)
-    step = np.abs(np.diff(xy, axis=0, append=xy[-1:]))
+    step = np.abs(np.diff(rings.xy, axis=0, append=rings.xy[-1:]))
     safe_edge = (step.min(axis=1, initial=np.inf) == 0) | ((step * step).sum(axis=1) < (1 / PRECISION_PX) ** 2)
-    safe_edge[:-1] |= ring_of[1:] != ring_of[:-1]  # no edge leads from one ring to the next
-    good = safe_edge & (xy == np.rint(xy)).all(axis=1)
-    unsafe: BoolArray = np.bincount(geometry_of[ring_of[~good]], minlength=len(geometries)) > 0
+    safe_edge[:-1] |= rings.ring_of[1:] != rings.ring_of[:-1]  # no edge leads from one ring to the next
+    geometry_of_position = rings.geometry_of[rings.part_of[rings.ring_of]]
+    bad = geometry_of_position[~(safe_edge & rings.is_whole)]
+    unsafe: BoolArray = np.bincount(bad, minlength=rings.n_geometries) > 0
     return ~unsafe
 
 

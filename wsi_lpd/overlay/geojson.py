@@ -11,7 +11,7 @@ import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
@@ -24,8 +24,9 @@ from wsi_lpd.classes import TissueClass
 from wsi_lpd.errors import OverlayError
 from wsi_lpd.files import replacing
 from wsi_lpd.overlay.check import PRECISION_PX, class_name_problems, geometry_problems
+from wsi_lpd.overlay.flat_rings import FlatRings, flat_rings
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.trace import Outlined, Polygons
+from wsi_lpd.overlay.trace import Outlined
 from wsi_lpd.threads import in_order
 from wsi_lpd.types import AnyArray, Size
 
@@ -62,7 +63,7 @@ def region_features(
     """Makes one feature per region.
 
     Args:
-        regions: Polygons in level-0 pixels (`frame.to_level0`); merged ones give one feature per class.
+        regions: Polygons in level-0 pixels (traced with a `frame`); merged ones give one feature per class.
         classes: `classes[i]` has the label i + 1.
         measurements: Of each region.
     """
@@ -190,10 +191,8 @@ def _uuid_text(digest: bytes) -> bytes:
 
 
 def _lines(batch: list[Feature], *, slide: str) -> list[_Line]:
-    checked = _checked(batch)
-    geometries = np.array([feature.geometry for feature in checked], dtype=object)
     lines = []
-    for feature, outline in zip(checked, geometry_texts(geometries), strict=True):
+    for feature, outline in _with_texts(batch):
         name = f"{slide}\n{feature.tissue_class.name}\n".encode() + outline
         digest = _digest(name)
         parts = (
@@ -202,6 +201,24 @@ def _lines(batch: list[Feature], *, slide: str) -> list[_Line]:
         )  # fmt: skip
         lines.append(_Line(digest, name, b"".join(parts)))
     return lines
+
+
+def _with_texts(batch: list[Feature]) -> Iterator[tuple[Feature, bytes]]:
+    """The features whose geometries QuPath takes, with these as text; what is repaired or left out is logged."""
+    geometries = np.array([feature.geometry for feature in batch], dtype=object)
+    rings = flat_rings(geometries)
+    if not rings.are_whole:
+        geometries = shapely.transform(geometries, lambda xy: np.round(xy, _DECIMALS))
+        rings = flat_rings(geometries)
+    problems = geometry_problems(geometries, rings)
+    if any(problems):
+        mended = [
+            geometry if problem is None else _repaired(geometry, feature.tissue_class.name, problem)
+            for feature, geometry, problem in zip(batch, geometries, problems, strict=True)
+        ]
+        batch = [feature for feature, geometry in zip(batch, mended, strict=True) if geometry is not None]
+        rings = flat_rings(np.array([geometry for geometry in mended if geometry is not None], dtype=object))
+    return zip(batch, geometry_texts(rings), strict=True)
 
 
 def _properties(feature: Feature) -> bytes:
@@ -221,21 +238,6 @@ def _class_properties(name: str, color: Sequence[int]) -> bytes:
         "classification": {"name": name, "color": [int(value) for value in color]},
     }
     return _json(properties)[:-1]
-
-
-def _checked(batch: list[Feature]) -> list[Feature]:
-    """The features with geometries that QuPath takes, rounded to two decimals; what was repaired is logged."""
-    geometries = np.array([feature.geometry for feature in batch], dtype=object)
-    xy = shapely.get_coordinates(geometries)
-    if (xy != np.rint(xy)).any():
-        geometries = shapely.transform(geometries, lambda xy: np.round(xy, _DECIMALS))
-    good = []
-    for feature, geometry, problem in zip(batch, geometries, geometry_problems(geometries), strict=True):
-        if problem is not None:
-            geometry = _repaired(geometry, feature.tissue_class.name, problem)
-        if geometry is not None:
-            good.append(feature if geometry is feature.geometry else replace(feature, geometry=geometry))
-    return good
 
 
 def _repaired(geometry: Any, class_name: str, problem: str) -> Any:
@@ -259,19 +261,18 @@ def _repaired(geometry: Any, class_name: str, problem: str) -> Any:
     return mended
 
 
-def geometry_texts(geometries: Polygons) -> list[bytes]:
+def geometry_texts(rings: FlatRings) -> list[bytes]:
     """GeoJSON geometry objects of Polygons and MultiPolygons; a MultiPolygon of one part is written as Polygon."""
-    parts, part_owner = shapely.get_parts(geometries, return_index=True)
-    rings, ring_part = shapely.get_rings(parts, return_index=True)
-    xy, ring_of = shapely.get_coordinates(rings, return_index=True)
-    is_last = np.append(ring_of[1:] != ring_of[:-1], True)[: len(ring_of)]
-    ring_texts = _position_text(xy, is_last).split(b"\n")[:-1]
-    part_texts = [b"[[" + b"],[".join(group) + b"]]" for group in _grouped(ring_texts, ring_part, len(parts))]
+    is_last = np.append(rings.ring_of[1:] != rings.ring_of[:-1], True)[: len(rings.ring_of)]
+    ring_texts = _position_text(rings, is_last).split(b"\n")[:-1]
+    part_texts = [
+        b"[[" + b"],[".join(group) + b"]]" for group in _grouped(ring_texts, rings.part_of, len(rings.geometry_of))
+    ]
     return [
         b'{"type":"Polygon","coordinates":' + group[0] + b"}"
         if len(group) == 1
         else b'{"type":"MultiPolygon","coordinates":[' + b",".join(group) + b"]}"
-        for group in _grouped(part_texts, part_owner, len(geometries))
+        for group in _grouped(part_texts, rings.geometry_of, rings.n_geometries)
     ]
 
 
@@ -281,13 +282,13 @@ def _grouped(texts: list[bytes], owner: AnyArray, n_owners: int) -> Iterator[lis
         yield texts[start:end]
 
 
-def _position_text(xy: AnyArray, is_last: AnyArray) -> bytes:
+def _position_text(rings: FlatRings, is_last: AnyArray) -> bytes:
     """`[x,y],[x,y]...` of all rings, one ring per line.
 
     All positions are set at once in a table of fixed-width characters whose unused cells are zero bytes; dropping
     those is several times faster than formatting number by number.
     """
-    decimals = 0 if (xy == np.rint(xy)).all() else _DECIMALS
+    xy, decimals = rings.xy, 0 if rings.are_whole else _DECIMALS
     table = [_constant(len(xy), "["), *_characters(xy[:, 0], decimals), _constant(len(xy), ",")]
     table += [*_characters(xy[:, 1], decimals), _constant(len(xy), "]")]
     table += [np.where(is_last, ord("\n"), ord(",")).astype(np.uint8)]

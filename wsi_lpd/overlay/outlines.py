@@ -11,7 +11,7 @@ from wsi_lpd.overlay.joined import FinishedRegions, RegionJoiner
 from wsi_lpd.overlay.measure import Tally, tally_pixels
 from wsi_lpd.overlay.simplify import MAX_AREA_ERROR, AreaAccount, Draft, draft, simplify_regions
 from wsi_lpd.overlay.strips import Strip
-from wsi_lpd.overlay.trace import Regions, placed, trace_regions
+from wsi_lpd.overlay.trace import Regions, trace_regions
 from wsi_lpd.threads import in_order
 
 _THREADS: Final = 2
@@ -86,7 +86,7 @@ def traced_pieces(
 
     def piece(placed_strip: tuple[int, Strip]) -> Piece:
         top, strip = placed_strip
-        regions = placed(trace_regions(strip.labels, background=simplifies), frame=frame, top=top)
+        regions = trace_regions(strip.labels, background=simplifies, frame=frame, top=top)
         tally = tally_pixels(
             regions.components, len(regions), probabilities=strip.probabilities, prototypes=strip.prototypes
         )

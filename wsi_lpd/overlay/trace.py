@@ -8,7 +8,7 @@ done for the whole map at once; the one sequential step, putting each ring in or
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -51,7 +51,7 @@ class Regions:
         components: int32 (H, W): 0 where there is no class, i + 1 where `polygons[i]` lies.
         areas_px: Label-map pixels of each, int64 (N,).
         frame: The frame that moved the polygons to level-0 pixels; None while they are in grid corners.
-        top: Row of the whole map at which `components` begins: 0 unless this is a strip of a map (`placed`).
+        top: Row of the whole map at which `components` begins: 0 unless this is a strip of a map.
         background: Polygons of what lies between the regions, if it was traced: together they cover the map without gap
             or overlap.
     """
@@ -77,7 +77,44 @@ class _Corners(NamedTuple):
     """(4, V): north-west, north-east, south-west, south-east."""
 
 
-def trace_regions(label_map: UInt8Array, *, background: bool = False) -> Regions:
+class _Rings(NamedTuple):
+    """R closed outlines, one after the other.
+
+    Attributes:
+        xy: Grid corners (K, 2).
+        starts: Where each begins (R,).
+        component: Which polygon each belongs to (R,), counted from 0.
+    """
+
+    xy: Int64Array
+    starts: Int64Array
+    component: Int64Array
+
+    def polygons(self, placed: AnyArray) -> Polygons:
+        """One polygon per component, with `placed` (K, 2) for its corners; a ring clockwise on screen is a shell."""
+        if not len(self.xy):
+            return np.empty(0, dtype=object)
+        xy, starts, component = self
+        ends = np.append(starts[1:], len(xy))
+        following = np.arange(1, len(xy) + 1)
+        following[ends - 1] = starts
+        cross = xy[:, 0] * xy[following, 1] - xy[following, 0] * xy[:, 1]
+        is_hole = np.add.reduceat(cross, starts) < 0
+        ring_order = np.lexsort((starts, is_hole, component))
+        sizes = (ends - starts)[ring_order] + 1  # the first position closes the ring
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        take = np.arange(offsets[-1]) + np.repeat(starts[ring_order] - offsets[:-1], sizes)
+        take[offsets[1:] - 1] = starts[ring_order]
+        rings_per_polygon = np.concatenate([[0], np.cumsum(np.bincount(component))])
+        polygons: Polygons = shapely.from_ragged_array(
+            shapely.GeometryType.POLYGON, placed[take], (offsets, rings_per_polygon)
+        )
+        return polygons
+
+
+def trace_regions(
+    label_map: UInt8Array, *, background: bool = False, frame: GridFrame | None = None, top: int = 0
+) -> Regions:
     """Traces every 4-connected component of every label but 0 and 255 along its pixel edges.
 
     Neighbours share all vertices of their common border (`shapely.coverage_is_valid` holds); drawing the polygons
@@ -86,6 +123,8 @@ def trace_regions(label_map: UInt8Array, *, background: bool = False) -> Regions
     Args:
         label_map: uint8 (H, W).
         background: Whether what lies between the regions is traced too.
+        frame: Moves the polygons to level-0 pixels of the overlay; None leaves them in grid corners of the whole map.
+        top: Row of the whole map at which `label_map` begins.
     """
     drawn = np.where(label_map == IGNORE, np.uint8(BACKGROUND), label_map)
     found = label_components(drawn)
@@ -94,53 +133,27 @@ def trace_regions(label_map: UInt8Array, *, background: bool = False) -> Regions
     number = np.where(is_class, np.cumsum(is_class), n_regions + np.cumsum(~is_class)).astype(np.int32)
     components = found.painted(number)
     wanted = np.unique(found.labels if background else found.labels[is_class])
-    polygons = _traced(drawn, components, wanted, outside=IGNORE if background else BACKGROUND)
+    rings = _traced(drawn, components, wanted, outside=IGNORE if background else BACKGROUND)
+    polygons = rings.polygons(corners_placed(rings.xy + np.array([0, top]), frame))
     components[drawn == BACKGROUND] = 0
     return Regions(
         polygons[:n_regions],
         found.labels[is_class],
         components,
         found.areas_px[is_class],
-        background=polygons[n_regions:] if background else None,
+        frame,
+        top,
+        polygons[n_regions:] if background else None,
     )
-
-
-def to_level0(regions: Regions, frame: GridFrame) -> Regions:
-    """The same regions with their polygons in level-0 pixels of the overlay."""
-    return placed(regions, frame=frame)
-
-
-def placed(regions: Regions, *, frame: GridFrame | None, top: int = 0) -> Regions:
-    """Regions of a strip, still in its own grid corners, where the whole map has them.
-
-    Args:
-        regions: As traced.
-        frame: Moves them to level-0 pixels too; None leaves them in grid corners.
-        top: Row of the map at which the strip begins.
-    """
-    polygons = _moved(regions.polygons, frame, top)
-    background = None if regions.background is None else _moved(regions.background, frame, top)
-    return replace(regions, polygons=polygons, background=background, frame=frame, top=top)
 
 
 def corners_placed(corners: AnyArray, frame: GridFrame | None) -> AnyArray:
-    """Grid corners (N, 2) of the whole map as `placed` moves them."""
+    """Grid corners (N, 2) of the whole map where `trace_regions` has them."""
     return np.asarray(corners if frame is None else frame.to_level0(corners), dtype=np.float64)
 
 
-def _moved(polygons: Polygons, frame: GridFrame | None, top: int) -> Polygons:
-    if frame is None and top == 0:
-        return polygons
-    result: Polygons = np.asarray(
-        shapely.transform(polygons, lambda xy: corners_placed(xy + np.array([0, top]), frame))
-    )
-    return result
-
-
-def _traced(label_map: UInt8Array, components: NDArray[np.int32], wanted: UInt8Array, *, outside: int) -> Polygons:
-    """The polygons of all components of the `wanted` labels, by their numbers; `outside` frames the map."""
-    if not len(wanted):
-        return np.empty(0, dtype=object)
+def _traced(label_map: UInt8Array, components: NDArray[np.int32], wanted: UInt8Array, *, outside: int) -> _Rings:
+    """The rings of all components of the `wanted` labels; `outside` frames the map."""
     corners = _corners(label_map, outside)
     is_edge, successor = _half_edges(corners, np.isin(np.arange(256), wanted), components)
     edges = np.flatnonzero(is_edge)
@@ -153,7 +166,7 @@ def _traced(label_map: UInt8Array, components: NDArray[np.int32], wanted: UInt8A
     # The pixel on the right hand of a half-edge: below when heading right, to the left when heading down ...
     row = corners.y[vertex[starts]] - np.isin(direction[starts], (LEFT, UP))
     column = corners.x[vertex[starts]] - np.isin(direction[starts], (LEFT, DOWN))
-    return _assemble(xy, starts, components[row, column].astype(np.int64) - 1)
+    return _Rings(xy, starts, components[row, column].astype(np.int64) - 1)
 
 
 def _corners(label_map: UInt8Array, outside: int) -> _Corners:
@@ -253,23 +266,3 @@ def _cycles(successor: NDArray[np.int32]) -> tuple[Int64Array, Int64Array]:
     is_start = np.ones(n, dtype=bool)
     is_start[1:] = successor[order[:-1]] != order[1:]
     return order, np.flatnonzero(is_start)
-
-
-def _assemble(xy: Int64Array, starts: Int64Array, component: Int64Array) -> Polygons:
-    """Builds one polygon per component from its rings; the ring that runs clockwise on screen is the shell."""
-    ends = np.append(starts[1:], len(xy))
-    following = np.arange(1, len(xy) + 1)
-    following[ends - 1] = starts
-    cross = xy[:, 0] * xy[following, 1] - xy[following, 0] * xy[:, 1]
-    is_hole = np.add.reduceat(cross, starts) < 0
-    ring_order = np.lexsort((starts, is_hole, component))
-    sizes = (ends - starts)[ring_order] + 1  # the first position closes the ring
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    take = np.arange(offsets[-1]) + np.repeat(starts[ring_order] - offsets[:-1], sizes)
-    take[offsets[1:] - 1] = starts[ring_order]
-    rings_per_polygon = np.concatenate([[0], np.cumsum(np.bincount(component))])
-    coordinates = xy[take].astype(np.float64)
-    polygons: Polygons = shapely.from_ragged_array(
-        shapely.GeometryType.POLYGON, coordinates, (offsets, rings_per_polygon)
-    )
-    return polygons

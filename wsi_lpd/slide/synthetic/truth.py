@@ -49,16 +49,15 @@ def write_truth_geojson(path: Path, truth_image: Path, *, size_px: Size, downsam
 def _features(tiff: tifffile.TiffFile, size_px: Size, downsample: int) -> Iterator[Feature]:
     from wsi_lpd.overlay.frame import GridFrame
     from wsi_lpd.overlay.geojson import region_features
-    from wsi_lpd.overlay.trace import to_level0, trace_regions
+    from wsi_lpd.overlay.trace import trace_regions
 
     height, width = tiff.pages.first.shape
     for y in range(0, height, _SQUARE_PX):
         for x in range(0, width, _SQUARE_PX):
-            traced = trace_regions(_square(tiff, x, y))
             frame = GridFrame(downsample, downsample, -x * downsample, -y * downsample)
-            placed = to_level0(traced, frame)
-            inside = shapely.transform(placed.polygons, lambda xy: np.minimum(xy, size_px))
-            yield from region_features(replace(placed, polygons=inside), qupath_classes(SYNTHETIC_CLASSES))
+            traced = trace_regions(_square(tiff, x, y), frame=frame)
+            inside = shapely.transform(traced.polygons, lambda xy: np.minimum(xy, size_px))
+            yield from region_features(replace(traced, polygons=inside), qupath_classes(SYNTHETIC_CLASSES))
 
 
 def _square(tiff: tifffile.TiffFile, x: int, y: int) -> UInt8Array:
