@@ -84,7 +84,6 @@ def segment(
     """Turn slides into tissue maps for QuPath. No label is asked for."""
     with user_errors():
         from wsi_lpd.config import load_config, updated
-        from wsi_lpd.segment.job import SegmentJob
         from wsi_lpd.segment.outputs import output_paths
 
         resolved = updated(
@@ -112,6 +111,8 @@ def segment(
             summaries.append(summary.as_dict())
 
         if cluster is None:
+            from wsi_lpd.segment.job import SegmentJob
+
             job = SegmentJob.prepare(model, resolved, device=device, progress=BarProgress())
             failures = each(
                 found,
@@ -143,12 +144,20 @@ def _segmented_elsewhere(
 ) -> Iterator[tuple[str, str | None]]:
     """(slide, error or None) of each slide as it ends on the cluster."""
     from wsi_lpd.distributed.slides import SegmentTask, SlideItem, segment_slides
-    from wsi_lpd.models.device import n_gpus
     from wsi_lpd.models.runs import find_run
 
     task = SegmentTask(find_run(model).absolute(), config, device, overwrite)
     items = [SlideItem(slide, mpps.get(slide)) for slide in slides]
-    for outcome in segment_slides(cluster, task, items, targets, n_gpus=n_gpus(device)):
+    for outcome in segment_slides(cluster, task, items, targets, n_gpus=_n_gpus_to_share(cluster, device)):
         if outcome.result is not None:
             told(outcome.result)
         yield outcome.item.location, outcome.error
+
+
+def _n_gpus_to_share(cluster: ClusterChoice, device: str) -> int:
+    """GPUs for the workers that are started here; others have theirs, and this process needs no torch."""
+    if cluster.workers is None:
+        return 0
+    from wsi_lpd.models.device import n_gpus
+
+    return n_gpus(device)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import subprocess
 import sys
 
@@ -45,3 +46,30 @@ def test_share_one_heap__does_nothing_where_there_is_no_such_function(monkeypatc
     monkeypatch.setattr(memory.sys, "platform", platform)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     memory.share_one_heap()
+
+
+_TOUCHES_BLOCKS = """
+import resource, sys
+import numpy as np
+from wsi_lpd.memory import keep_freed_blocks
+if "kept" in sys.argv:
+    keep_freed_blocks()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+np.empty(8 * 2**20, np.uint8).fill(1)
+before = faults()
+for _ in range(20):
+    np.empty(8 * 2**20, np.uint8).fill(1)
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's thresholds")
+def test_keep_freed_blocks__a_dask_worker_does_not_fetch_a_block_from_the_system_again_and_again():
+    environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"}
+    n_faults = {}
+    for how in ("kept", "given back"):
+        words = [sys.executable, "-c", _TOUCHES_BLOCKS, how]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+        n_faults[how] = int(done.stdout)
+    assert n_faults["kept"] < 0.2 * n_faults["given back"]

@@ -34,7 +34,7 @@ def workers_tables(place: Place) -> list[str]:
     slides = [place.slide(seed, SMALL_SIZE) for seed in range(N_SLIDES)]
     larger = [place.slide(seed, SLIDE_SIZE) for seed in range(N_SLIDES)]
     model = random_run(place.out / "models" / ENCODER, ENCODER, slides[0])
-    segment: Command = ["segment", *slides, "--model", model, "--device", "cpu", "--overlap", "0.25", "--out"]
+    segment: Command = ["segment", *slides, "--model", model, "--device", "cpu", "--out"]
     tile: Command = ["tile", *larger, "--mpp", "0.5", "--patch-size", "256", "--out"]
     rows: list[Sequence[object]] = []
     for name, command, files in (("segment", segment, slides), ("tile", tile, larger)):

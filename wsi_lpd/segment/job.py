@@ -13,6 +13,7 @@ import wsi_lpd
 from wsi_lpd.blocks import Begun, unheard
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.lock import locked
+from wsi_lpd.memory import keep_freed_blocks
 from wsi_lpd.models.device import choose_device
 from wsi_lpd.models.runs import find_run
 from wsi_lpd.overlay.draw import draw_overlay, write_picture
@@ -54,8 +55,10 @@ class SegmentJob:
         Raises:
             ModelError: If there is no such run, or no such device.
         """
-        run = find_run(model)
-        return cls(Predictor.load(run, choose_device(device)), run, config, progress=progress)
+        run, chosen = find_run(model), choose_device(device)
+        if chosen.type == "cpu":
+            keep_freed_blocks()
+        return cls(Predictor.load(run, chosen), run, config, progress=progress)
 
     def run(
         self, location: str, outputs: Outputs, *, slide_mpp: float | None = None, overwrite: bool = False
