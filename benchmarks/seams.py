@@ -2,9 +2,10 @@
 
     python benchmarks/seams.py demo/slides/held-out.svs --model demo/runs/demo
 
-Prints, for shifts of a half, a quarter and an eighth of a window, the share of tissue pixels whose label changes (at an
-overlap of 0.5 a shift by half a window lays the same grid again, but for the slide's edges: the quarter tells more),
-and how often neighbouring tissue pixels differ across a window border, divided by how often they differ elsewhere.
+Prints, for shifts of a half, a third, a quarter and an eighth of a window, the share of tissue pixels whose label
+changes, and how often neighbouring tissue pixels differ across a window border, divided by how often they differ
+elsewhere. At an overlap of 0.5 a shift by half a window lays the same grid again, but for the slide's edges: the others
+tell more, and most of all the third, which is no whole number of the network's cells.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def main() -> None:
         plan, plain = labels_of(slide, tissue, predictor, config)
         grid, stride = plan.grid, plan.stride
         changed = {}
-        for name, share in (("half", 2), ("quarter", 4), ("eighth", 8)):
+        for name, share in (("half", 2), ("third", 3), ("quarter", 4), ("eighth", 8)):
             shifted = config.model_copy(update={"grid_offset_px": grid.window_px // share})
             _, other = labels_of(slide, tissue, predictor, shifted)
             seen = (plain > 0) | (other > 0)

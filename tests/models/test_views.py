@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wsi_lpd.models.views import turned, turned_back
+from wsi_lpd.models.views import shift_of, shifted, shifted_back, turned, turned_back
 
 PICTURE = torch.arange(2 * 3 * 5 * 5.0).reshape(2, 3, 5, 5)
 
@@ -20,3 +20,21 @@ def test_the_eight_views__all_differ_and_the_first_is_the_picture():
 
 def test_two_views__are_a_picture_and_its_mirror_image():
     assert torch.equal(turned(PICTURE, 1), PICTURE.flip(-1))
+
+
+def test_shifted__moves_right_and_down_and_mirrors_what_comes_in():
+    picture = torch.arange(12.0).reshape(1, 1, 3, 4)
+    assert shifted(picture, 2, 1)[0, 0].tolist() == [[6, 5, 4, 5], [2, 1, 0, 1], [6, 5, 4, 5]]
+    assert shifted(picture, 0, 0) is picture
+
+
+def test_shifted_back__is_the_inverse_but_for_what_went_out():
+    picture = torch.rand(2, 3, 9, 7)
+    again = shifted_back(shifted(picture, 2, 3), 2, 3)
+    assert torch.equal(again[..., :6, :5], picture[..., :6, :5])
+    assert torch.equal(again[..., 6:, :5], picture[..., 5:6, :5].expand(-1, -1, 3, -1))
+
+
+def test_shift_of__two_views_lie_on_two_phases_of_both_axes_and_four_on_all():
+    assert {shift_of(code) for code in range(2)} == {(0, 0), (1, 1)}
+    assert {shift_of(code) for code in range(4)} == {(0, 0), (0, 1), (1, 0), (1, 1)}

@@ -9,10 +9,11 @@ from torch.nn import functional as F
 
 from wsi_lpd.config import load_config
 from wsi_lpd.models.network import build_network
-from wsi_lpd.models.views import turned, turned_back
-from wsi_lpd.segment.predictor import Predictor
+from wsi_lpd.models.views import shift_of, shifted, shifted_back, turned, turned_back
+from wsi_lpd.segment.predictor import Predictor, _phase_step
 
 SIDE_PX, N_CLASSES, LEAD = 96, 3, 1e-4
+CELL_PX, PIXEL_PX = 16, 4
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,8 @@ def network():
 
 def look(network, windows, **options):
     calibration = SimpleNamespace(temperature=(1.0,) * N_CLASSES, offset=(0.0,) * N_CLASSES)
-    card = SimpleNamespace(patch_px=SIDE_PX, calibration=calibration)
+    encoder = SimpleNamespace(reductions=(4, 8, CELL_PX))
+    card = SimpleNamespace(patch_px=SIDE_PX, calibration=calibration, encoder=encoder)
     return Predictor(network, card, torch.device("cpu")).predict(windows, **options)
 
 
@@ -37,10 +39,14 @@ def defined(network, windows, side, views):
     images = torch.from_numpy(windows).permute(0, 3, 1, 2).float() / 255
     logits, similarity = [], []
     for code in range(views):
-        output = network(turned(images, code))
-        logits.append(turned_back(resized(network.map_logits(output, torch.ones(len(images), N_CLASSES)), side), code))
-        of_classes = [turned_back(resized(a, side), code) for a in network.fused_similarity(output).unbind(1)]
-        similarity.append(torch.stack(of_classes, dim=1))
+        right, down = shift_of(code)
+        output = network(shifted(turned(images, code), right * PIXEL_PX, down * PIXEL_PX))
+
+        def back(maps, code=code, right=right, down=down):
+            return turned_back(resized(shifted_back(maps, right, down), side), code)
+
+        logits.append(back(network.map_logits(output, torch.ones(len(images), N_CLASSES))))
+        similarity.append(torch.stack([back(a) for a in network.fused_similarity(output).unbind(1)], dim=1))
     return torch.stack(logits).mean(0).numpy(), torch.stack(similarity).mean(0)
 
 
@@ -57,3 +63,11 @@ def test_logits_and_prototypes__are_those_of_the_resized_maps(network, stride, v
     found, expected = np.stack([m.prototypes for m in maps]), similarity.argmax(dim=2).numpy()
     assert len(np.unique(expected)) > 1
     np.testing.assert_array_equal(found[clear], expected[clear])
+
+
+@pytest.mark.parametrize(
+    ("cell_px", "pixel_px", "step_px"),
+    [(16, 4, 4), (32, 4, 8), (16, 8, 8), (16, 16, 0), (4, 4, 0), (16, 1, 4), (14, 7, 7)],
+)
+def test_phase_step__is_a_part_of_a_cell_in_whole_map_pixels(cell_px, pixel_px, step_px):
+    assert _phase_step(cell_px, pixel_px) == step_px

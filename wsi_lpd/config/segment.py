@@ -23,7 +23,8 @@ class SegmentConfig(Section):
         description="Windows per forward pass; none = what suits the device. Processors make several passes at a time.",
     )
     views: Literal[1, 2, 4, 8] = Field(
-        1, description="Flips and quarter turns of a window that are averaged; the time grows with it."
+        1,
+        description="Flips and turns of a window, moved by parts of a cell, that are averaged; the time grows with it.",
     )
     gate: Literal["predicted", "none"] = Field(
         "predicted", description="Weigh a class by the probability that it occurs nearby, or do not."

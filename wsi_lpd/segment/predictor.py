@@ -16,7 +16,7 @@ from wsi_lpd.models.card import ModelCard
 from wsi_lpd.models.device import autocast, autocast_dtype, device_name
 from wsi_lpd.models.load import load_network
 from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, NetworkOutput
-from wsi_lpd.models.views import turned, turned_back
+from wsi_lpd.models.views import shift_of, shifted, shifted_back, turned, turned_back
 from wsi_lpd.segment.refine import RefinementName, refine
 from wsi_lpd.segment.stitch import WindowMaps
 from wsi_lpd.types import UInt8Array
@@ -86,14 +86,25 @@ class Predictor:
         return [WindowMaps(*arrays) for arrays in zip(*map(_numpy, (logits, presence, prototypes)), strict=True)]
 
     def _seen(self, images: Tensor, views: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Logits (B, C + 1, h, w), presence (B, C), similarities (B, C, K, h, w) of each view, turned back."""
+        """Logits (B, C + 1, h, w), presence (B, C), similarities (B, C, K, h, w) of each view, turned back.
+
+        The network sees each view a part of a cell farther right and down: what depends on where its cells lie is
+        averaged out.
+        """
+        step_px = 0
         for code in range(views):
+            right, down = (steps * step_px for steps in shift_of(code))
             with autocast(self.device, self._dtype):
-                output = self._network(turned(images, code))
+                output = self._network(shifted(turned(images, code), right, down))
             presence = self._presence(output, images.shape[-1])
             logits = self._network.map_logits(output, presence)
             similarity = self._network.fused_similarity(output).float()
-            yield turned_back(logits, code), presence, turned_back(similarity, code)
+            pixel_px = images.shape[-1] // logits.shape[-1]
+            maps = torch.cat([logits, similarity.flatten(1, 2)], dim=1)
+            maps = turned_back(shifted_back(maps, right // pixel_px, down // pixel_px), code)
+            logits, flat = maps[:, : logits.shape[1]], maps[:, logits.shape[1] :]
+            yield logits, presence, flat.reshape(similarity.shape)
+            step_px = _phase_step(self.cell_px, pixel_px)
 
     def _presence(self, output: NetworkOutput, window_px: int) -> Tensor:
         """Calibrated probability that a class occurs in a window, (B, C): that of the likeliest of its parts.
@@ -104,6 +115,12 @@ class Predictor:
         n_parts = max(1, round(window_px / self.card.patch_px))
         logits = self._network.part_logits(output, n_parts).float().amax(dim=(2, 3))
         return image_probability(logits, temperature=self._temperature, offset=self._offset)
+
+
+def _phase_step(cell_px: int, pixel_px: int) -> int:
+    """A quarter of a cell, or the least part of it that is whole pixels of the map; 0 if there is none."""
+    step_px = -(-cell_px // (4 * pixel_px)) * pixel_px
+    return step_px if step_px < cell_px else 0
 
 
 def _mean(views: Sequence[Tensor]) -> Tensor:
