@@ -104,7 +104,8 @@ class Predictor:
             maps = turned_back(shifted_back(maps, right // pixel_px, down // pixel_px), code)
             logits, flat = maps[:, : logits.shape[1]], maps[:, logits.shape[1] :]
             yield logits, presence, flat.reshape(similarity.shape)
-            step_px = _phase_step(self.cell_px, pixel_px)
+            if views > 1:
+                step_px = _phase_step(self.cell_px, pixel_px)
 
     def _presence(self, output: NetworkOutput, window_px: int) -> Tensor:
         """Calibrated probability that a class occurs in a window, (B, C): that of the likeliest of its parts.
