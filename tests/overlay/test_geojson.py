@@ -211,3 +211,9 @@ def test_geometry_texts__numbers_are_written_exactly(points, fraction):
     polygon = shapely.Polygon(np.array(points) / fraction)
     written = json.loads(geometry_texts(flat_rings(np.array([polygon])))[0])
     np.testing.assert_allclose(written["coordinates"][0], shapely.get_coordinates(polygon), rtol=0, atol=1e-9)
+
+
+def test_write_overlay__a_colour_may_be_a_list_as_json_has_it(tmp_path):
+    path = tmp_path / "o.geojson"
+    write_overlay(path, [Feature(shapely.box(0, 0, 5, 2), TissueClass("Fat", [255, 200, 0]))])
+    assert json.loads(path.read_text())["features"][0]["properties"]["classification"]["color"] == [255, 200, 0]

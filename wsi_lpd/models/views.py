@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _SHIFTS = ((0, 0), (1, 1), (1, 0), (0, 1))
+"""Right and down; two views already lie on two phases of both axes."""
 
 
 def turned(images: Tensor, code: int) -> Tensor:

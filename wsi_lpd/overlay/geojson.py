@@ -222,13 +222,14 @@ def _with_texts(batch: list[Feature]) -> Iterator[tuple[Feature, bytes]]:
 
 
 def _properties(feature: Feature) -> bytes:
-    properties = _class_properties(*feature.tissue_class)
+    name, color = feature.tissue_class
+    properties = _class_properties(name, tuple(color))
     numbers = {key: float(value) for key, value in feature.measurements.items() if math.isfinite(value)}
     return properties + (b',"measurements":' + _json(numbers) if numbers else b"") + b"}"
 
 
 @lru_cache(maxsize=256)
-def _class_properties(name: str, color: Sequence[int]) -> bytes:
+def _class_properties(name: str, color: tuple[int, ...]) -> bytes:
     """The object that all features of a class have, without its end."""
     if problems := class_name_problems(name):
         raise OverlayError(f"class {problems[0]}; rename the class")
