@@ -100,10 +100,9 @@ class Predictor:
             logits = self._network.map_logits(output, presence)
             similarity = self._network.fused_similarity(output).float()
             pixel_px = images.shape[-1] // logits.shape[-1]
-            maps = torch.cat([logits, similarity.flatten(1, 2)], dim=1)
-            maps = turned_back(shifted_back(maps, right // pixel_px, down // pixel_px), code)
-            logits, flat = maps[:, : logits.shape[1]], maps[:, logits.shape[1] :]
-            yield logits, presence, flat.reshape(similarity.shape)
+            cells = right // pixel_px, down // pixel_px
+            similar = turned_back(shifted_back(similarity.flatten(1, 2), *cells), code).reshape(similarity.shape)
+            yield turned_back(shifted_back(logits, *cells), code), presence, similar
             if views > 1:
                 step_px = _phase_step(self.cell_px, pixel_px)
 
