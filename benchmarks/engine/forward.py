@@ -38,7 +38,7 @@ def main() -> None:
     with open_slide(path) as slide:
         plan = plan_map(slide, find_tissue(slide, settings.tissue), predictor, settings)
         with BandReader(slide, plan.grid, plan.columns_of_rows, threads=2) as reader:
-            batches = list(in_batches(plan.places, settings.batch_size, window_px=plan.grid.window_px, cut=reader.cut))
+            batches = list(in_batches(plan.places, plan.batch_size, window_px=plan.grid.window_px, cut=reader.cut))
 
     @torch.inference_mode()
     def look(windows: Batch) -> None:

@@ -100,7 +100,7 @@ def _cluster(n_workers: int, folder: Path) -> Iterator[tuple[CountingProxy, list
         yield proxy, pids
 
 
-def _start(stack: ExitStack, command: Sequence[str | Path]) -> int:
+def _start(stack: ExitStack, command: Sequence[object]) -> int:
     """The number of a process that ends with the stack."""
     process = subprocess.Popen(
         [str(word) for word in command],
