@@ -22,6 +22,11 @@ class SegmentConfig(Section):
         ge=1,
         description="Windows per forward pass; none = what suits the device. Processors make several passes at a time.",
     )
+    engine: Literal["auto", "torch", "openvino"] = Field(
+        "auto",
+        description="Who runs the encoder on processors: `auto` is OpenVINO where it is installed, since it takes "
+        "little more than half of the time.",
+    )
     views: Literal[1, 2, 4, 8] = Field(
         1,
         description="Flips and turns of a window, moved by parts of a cell, that are averaged; the time grows with it.",

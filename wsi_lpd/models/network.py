@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -88,6 +89,12 @@ class LpdNetwork(nn.Module):
             fused_logits=torch.stack([w * y for w, y in zip(self.fusion, class_logits, strict=True)]).sum(0),
             background=self.background,
         )
+
+    def with_encoder(self, encoder: nn.Module) -> LpdNetwork:
+        """The same network, parameters shared, with another module in the place of its encoder."""
+        twin = copy.copy(self)
+        twin._modules = {**self._modules, "encoder": encoder}
+        return twin
 
     def fused(self, maps: Sequence[Tensor]) -> Tensor:
         """Weighted mean over the scales of (B, X, h_s, w_s) maps, bilinear at the size of the first."""

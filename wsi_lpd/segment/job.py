@@ -15,6 +15,7 @@ from wsi_lpd.config import SegmentConfig
 from wsi_lpd.lock import locked
 from wsi_lpd.memory import keep_freed_blocks
 from wsi_lpd.models.device import choose_device
+from wsi_lpd.models.engine import choose_engine
 from wsi_lpd.models.runs import find_run
 from wsi_lpd.overlay.draw import draw_overlay, write_picture
 from wsi_lpd.overlay.frame import GridFrame
@@ -53,9 +54,10 @@ class SegmentJob:
         """Loads the run that is asked for, or the newest.
 
         Raises:
-            ModelError: If there is no such run, or no such device.
+            ModelError: If there is no such run, no such device, or no such engine.
         """
         run, chosen = find_run(model), choose_device(device)
+        choose_engine(config.engine, chosen, n_pixels=0)  # what is not there is told before any slide is opened
         if chosen.type == "cpu":
             keep_freed_blocks()
         return cls(Predictor.load(run, chosen), run, config, progress=progress)

@@ -14,9 +14,11 @@ from torch.nn import functional as F
 from wsi_lpd.models.activation import image_probability
 from wsi_lpd.models.card import ModelCard
 from wsi_lpd.models.device import autocast, autocast_dtype, device_name
+from wsi_lpd.models.engine import OpenVinoEncoder, openvino_version
 from wsi_lpd.models.load import load_network
 from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, NetworkOutput
 from wsi_lpd.models.views import shift_of, shifted, shifted_back, turned, turned_back
+from wsi_lpd.segment.passes import passes_at_once
 from wsi_lpd.segment.refine import RefinementName, refine
 from wsi_lpd.segment.stitch import WindowMaps
 from wsi_lpd.types import UInt8Array
@@ -32,6 +34,8 @@ class Predictor:
         self.card = card
         self.device = device
         self._network = network.to(device).eval()
+        self._engine = "torch"
+        self._twin: Predictor | None = None
         self._dtype = autocast_dtype("auto", device)
         self._temperature = torch.tensor(card.calibration.temperature, device=device)
         self._offset = torch.tensor(card.calibration.offset, device=device)
@@ -54,7 +58,16 @@ class Predictor:
             "card_sha256": hashlib.sha256(self.card.model_dump_json().encode()).hexdigest(),
             "device": device_name(self.device),
             "precision": str(self._dtype),
+            "engine": self._engine,
         }
+
+    def with_openvino(self, *, strict: bool) -> Predictor:
+        """The same model, whose encoder OpenVINO runs; see `OpenVinoEncoder`. Made once."""
+        if self._twin is None:
+            encoder = OpenVinoEncoder(self._network.encoder, at_once=passes_at_once(self.device), strict=strict)
+            self._twin = Predictor(self._network.with_encoder(encoder), self.card, self.device)
+            self._twin._engine = f"openvino {openvino_version()}"
+        return self._twin
 
     @property
     def window_px(self) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 
 from wsi_lpd.blocks import Begun, runs
 from wsi_lpd.config import SegmentConfig
+from wsi_lpd.models.engine import choose_engine
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.segment.plan import MapPlan, plan_map
 from wsi_lpd.segment.predictor import Predictor
@@ -65,7 +66,11 @@ class SlideMap:
         tissue = find_tissue(slide, config.tissue)
         if not tissue.mask.any():
             logger.warning("%s: no tissue found; the overlay will be empty", slide.location)
-        return cls(slide, predictor, config, tissue, plan_map(slide, tissue, predictor, config))
+        plan = plan_map(slide, tissue, predictor, config)
+        n_pixels = len(plan.places) * plan.grid.window_px**2 * config.views
+        if choose_engine(config.engine, predictor.device, n_pixels=n_pixels) == "openvino":
+            predictor = predictor.with_openvino(strict=config.engine == "openvino")
+        return cls(slide, predictor, config, tissue, plan)
 
     def store(self, folder: Path, *, joins: bool = False) -> StripStore:
         """The strips in the working folder; see `StripStore`."""
