@@ -10,6 +10,7 @@ import shapely
 from qupath_rules import check_overlay_file
 from typer.testing import CliRunner
 
+from wsi_lpd.models.engine import OpenVinoEncoder
 from wsi_lpd.overlay.mask import read_mask
 from wsi_lpd.overlay.rasterize import rasterize
 from wsi_lpd.overlay.read import load_overlay
@@ -117,8 +118,21 @@ def test_the_same_command_again__does_nothing_and_overwrite_gives_the_same_bytes
     assert out.read_bytes() == before
 
 
-def test_a_run_that_was_interrupted__goes_on_and_writes_the_same_bytes(work, tmp_path, monkeypatch):
-    finely = ("--set", "segment.output_stride=1")  # several strips
+def test_the_engine__changes_no_label_but_ties(work, tmp_path, monkeypatch):
+    forward, calls, maps = OpenVinoEncoder.forward, [], []
+    monkeypatch.setattr(OpenVinoEncoder, "forward", lambda *args: calls.append(1) or forward(*args))
+    for engine in ("torch", "openvino"):
+        mask_path = tmp_path / f"{engine}.ome.tif"
+        segment(work, tmp_path / f"{engine}.geojson", "--mask", mask_path, "--set", f"segment.engine={engine}")
+        assert bool(calls) == (engine == "openvino")
+        maps.append(read_mask(mask_path).label_map)
+    assert len(np.unique(maps[0])) > 1
+    assert np.count_nonzero(maps[0] != maps[1]) <= 1e-4 * maps[0].size
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_a_run_that_was_interrupted__goes_on_and_writes_the_same_bytes(work, tmp_path, monkeypatch, engine):
+    finely = ("--set", "segment.output_stride=1", "--set", f"segment.engine={engine}")  # several strips
     segment(work, tmp_path / "whole.geojson", "--mask", tmp_path / "whole.ome.tif", *finely)
     write = StripStore.write
 

@@ -70,6 +70,7 @@ class SlideMap:
         n_pixels = len(plan.places) * plan.grid.window_px**2 * config.views
         if choose_engine(config.engine, predictor.device, n_pixels=n_pixels) == "openvino":
             predictor = predictor.with_openvino(strict=config.engine == "openvino")
+            logger.info("%s: OpenVINO runs the encoder", slide.name)
         return cls(slide, predictor, config, tissue, plan)
 
     def store(self, folder: Path, *, joins: bool = False) -> StripStore:
