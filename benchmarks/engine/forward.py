@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from wsi_lpd.config import load_config
+from wsi_lpd.models.engine import OpenVinoEncoder
 from wsi_lpd.models.load import load_network
 from wsi_lpd.segment.bands import BandReader
 from wsi_lpd.segment.plan import plan_map
@@ -31,9 +32,12 @@ WARM_UP = 2
 
 def main() -> None:
     """Prints one line of JSON."""
-    run, path, overlap, batch, together = sys.argv[1:]
+    run, path, overlap, batch, way = sys.argv[1:]
     settings = load_config(None, [f"segment.overlap={overlap}", f"segment.batch_size={batch}"]).segment
     network, card = load_network(Path(run))
+    if way == "openvino":
+        encoder = OpenVinoEncoder(network.encoder, at_once=torch.get_num_threads(), strict=True)
+        network = network.with_encoder(encoder)
     predictor = Predictor(network, card, torch.device("cpu"))
     with open_slide(path) as slide:
         plan = plan_map(slide, find_tissue(slide, settings.tissue), predictor, settings)
@@ -44,7 +48,7 @@ def main() -> None:
     def look(windows: Batch) -> None:
         network(torch.from_numpy(windows.pixels).permute(0, 3, 1, 2).float() / 255)
 
-    seconds = _at_once(look, batches) if together == "yes" else _one_after_another(look, batches)
+    seconds = _one_after_another(look, batches) if way == "alone" else _at_once(look, batches)
     print(json.dumps({"loop_s": seconds, "n": len(plan.places), "step_px": plan.grid.stride_px}))
 
 
