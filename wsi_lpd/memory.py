@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from typing import Final
+from typing import Any, Final
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
@@ -34,9 +34,23 @@ def keep_freed_blocks() -> None:
     _mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST_KEPT)
 
 
+def give_back_freed_blocks() -> None:
+    """Hands what is free back to the system, from wherever it lies between what is in use.
+
+    Heaps of threads that fetch blocks of many sizes become porous: what a long stage has left in them, the next one
+    would come on top of. Takes milliseconds, and as long again to fetch the memory anew.
+    """
+    trim = _of_the_c_library("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
 def _mallopt(parameter: int, value: int) -> None:
-    """On Linux with glibc only; nothing elsewhere."""
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-        if mallopt is not None:
-            mallopt(parameter, value)
+    mallopt = _of_the_c_library("mallopt")
+    if mallopt is not None:
+        mallopt(parameter, value)
+
+
+def _of_the_c_library(name: str) -> Any:
+    """A function that only glibc has; None elsewhere, as with musl."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -24,7 +24,7 @@ from wsi_lpd.overlay.strips import Strip, recut
 from wsi_lpd.overlay.trace import Polygons
 from wsi_lpd.types import AnyArray
 
-STRIP_PX: Final = 4 * 2**20
+STRIP_PX: Final = 2 * 2**20
 """Pixels of the strips that are simplified by themselves, which keeps memory flat however wide a map is."""
 
 LEAST_STRIP_ROWS: Final = 256

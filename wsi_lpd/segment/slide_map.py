@@ -14,6 +14,7 @@ import numpy as np
 
 from wsi_lpd.blocks import Begun, runs
 from wsi_lpd.config import SegmentConfig
+from wsi_lpd.memory import give_back_freed_blocks
 from wsi_lpd.models.engine import choose_engine
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.segment.plan import MapPlan, plan_map
@@ -124,6 +125,7 @@ class SlideMap:
                 for index, strip in zip(run, strips, strict=True):
                     store.write(index, strip)
                     renew()
+                    give_back_freed_blocks()
 
     def _identity(self) -> dict[str, Any]:
         """All that decides what the strips are."""
