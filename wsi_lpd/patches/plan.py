@@ -11,6 +11,7 @@ import numpy as np
 
 from wsi_lpd.config import TileConfig
 from wsi_lpd.errors import SlideError
+from wsi_lpd.memory import give_back_freed_blocks
 from wsi_lpd.patches.grid import UPSAMPLING_TOLERANCE, PatchGrid, Read, lay_grid, patches_per_read, plan_reads
 from wsi_lpd.patches.meta import SlideIdentity, StoreMeta
 from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
@@ -83,6 +84,7 @@ def plan_tiling(slide: Slide, config: TileConfig) -> TilingPlan:
     per_side = patches_per_read(grid, slide.levels[level].downsample)
     order, reads = plan_reads(grid, cells, per_side=per_side)
     coords = grid.boxes(cells[order])[:, :2]
+    give_back_freed_blocks()  # of the search for tissue
     if not len(cells):
         logger.warning("%s: no tissue: no patch has a tissue fraction of %g or more", slide.name, config.min_tissue)
     return TilingPlan(_meta(slide, config, grid, level), grid, coords, tissue[order].astype(np.float32), reads, mask)

@@ -63,6 +63,9 @@ class ImageReader:
         """See `SlideReader`."""
         return self._pixels.get()[y : y + height, x : x + width].copy()
 
+    def forget(self) -> None:
+        """See `SlideReader`. The image is all there is, and stays."""
+
     def close(self) -> None:
         """See `SlideReader`."""
         self._pixels.pop()

@@ -13,7 +13,9 @@ further `sources`, behind the levels.
 from __future__ import annotations
 
 import functools
+import gc
 import math
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -31,6 +33,10 @@ from wsi_lpd.types import Size, UInt8Array
 
 PLAIN_VENDORS: Final = frozenset({"aperio", "generic-tiff", "philips"})
 """Formats whose levels are plain grids of tiles. Tiles of BIF and Trestle overlap, an SCN level has several areas."""
+
+_MANY_TILES: Final = 50_000
+"""tifffile's pages refer to each other, and only a search for garbage (some 20 ms) finds that nobody wants them. Each
+tile costs them 72 bytes."""
 
 _JPEG: Final = 7
 _RGB: Final = 2
@@ -78,6 +84,10 @@ class NativeTiffReader:
         if reduction == 1:
             return self._base.read_region(x, y, level, width, height)
         return self._reduced_by_hand(x, y, Source(level, reduction), width, height)
+
+    def forget(self) -> None:
+        """See `SlideReader`."""
+        self._tiles.pop()
 
     def close(self) -> None:
         """See `SlideReader`."""
@@ -133,10 +143,11 @@ def native_reader(
 def _native_reader(base: SlideReader, files: PerProcess[ByteSource]) -> tuple[NativeTiffReader | None, str]:
     try:
         file = files.get()
-        with tifffile.TiffFile(file.for_tifffile()) as tiff:
-            found = [_level_of(tiff, level) for level in base.levels]
+        found = _levels(file, base.levels)
     except (OSError, ValueError, LookupError, TypeError, RuntimeError, MemoryError) as err:
         return None, f"tifffile cannot read its directory ({' '.join(str(err).split())[:120]})"
+    if sum(len(level.counts) for level in found if level is not None) >= _MANY_TILES:
+        gc.collect()
     native = tuple(
         level if level is not None and _agrees(base, i, level, file) else None for i, level in enumerate(found)
     )
@@ -148,6 +159,12 @@ def _native_reader(base: SlideReader, files: PerProcess[ByteSource]) -> tuple[Na
     return NativeTiffReader(base, native, files), f"JPEG tiles are {how}{rest}"
 
 
+def _levels(file: ByteSource, levels: Sequence[Level]) -> list[NativeLevel | None]:
+    """Each level as far as its tiles can be decoded directly; None for the others."""
+    with tifffile.TiffFile(file.for_tifffile()) as tiff:
+        return [_level_of(tiff, level) for level in levels]
+
+
 def _level_of(tiff: tifffile.TiffFile, level: Level) -> NativeLevel | None:
     """The one grid of JPEG tiles that has the size of `level`; None if there is none, or more than one."""
     fitting = [page for page in _pages(tiff) if (page.imagewidth, page.imagelength) == level.size_px]
@@ -157,8 +174,8 @@ def _level_of(tiff: tifffile.TiffFile, level: Level) -> NativeLevel | None:
     native = NativeLevel(
         size_px=level.size_px,
         tile_px=Size(page.tilewidth, page.tilelength),
-        offsets=tuple(page.dataoffsets),
-        counts=tuple(page.databytecounts),
+        offsets=array("q", page.dataoffsets),
+        counts=array("q", page.databytecounts),
         tables=page.jpegtables,
         colours="RGB" if page.photometric == _RGB else "YCBCR",
     )

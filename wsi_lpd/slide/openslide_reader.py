@@ -66,6 +66,9 @@ class OpenSlideReader:
         self._handles.replace(handle, fresh)
         return pixels
 
+    def forget(self) -> None:
+        """See `SlideReader`. OpenSlide keeps tiles in a cache that all slides share, which it looks after itself."""
+
     def close(self) -> None:
         """See `SlideReader`."""
         handle = self._handles.pop()

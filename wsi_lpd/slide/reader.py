@@ -77,6 +77,10 @@ class SlideReader(Protocol):
         """
         ...
 
+    def forget(self) -> None:
+        """Drops what was decoded and kept for later reads."""
+        ...
+
     def close(self) -> None:
         """Gives back this process's file handle; a later read opens it again."""
         ...

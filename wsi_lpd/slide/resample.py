@@ -17,8 +17,8 @@ instead would cost four times as much for a change nobody can see."""
 _LEAST_SECOND_FACTOR = 1.9
 """See `choose_source`; scanners of 40x state 0.2450 to 0.2530 um/px, which is 1.0 um/px at two times 1.97 to 2.04."""
 
-_BLOCK_PX = 4096
-"""Longest side of the source pixels held at once (48 MB), whatever the region and the level."""
+_BLOCK_PX = 3072
+"""Longest side of the source pixels held at once (28 MB), whatever the region and the level."""
 
 
 def choose_level(levels: Sequence[Level], downsample: float) -> int:

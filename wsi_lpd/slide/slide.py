@@ -10,6 +10,7 @@ from types import MappingProxyType, TracebackType
 from typing import cast
 
 from wsi_lpd.errors import SlideError
+from wsi_lpd.memory import give_back_freed_blocks
 from wsi_lpd.slide.byte_source import is_remote, open_source
 from wsi_lpd.slide.choose import location_of, make_reader
 from wsi_lpd.slide.privacy import safe_associated, safe_properties
@@ -138,7 +139,18 @@ class Slide:
         longer = max(self.size_px)
         scale = min(1.0, max_side_px / longer)
         size = Size(max(1, round(self.size_px.width * scale)), max(1, round(self.size_px.height * scale)))
-        return self.read(Box(0, 0, *self.size_px), size)
+        return self.overview(size)
+
+    def overview(self, size_px: Size) -> UInt8Array:
+        """The whole slide at that size. Tiles that were kept for later reads make room for it, and its own go too."""
+        self._forget()
+        whole = self.read(Box(0, 0, *self.size_px), size_px)
+        self._forget()
+        return whole
+
+    def _forget(self) -> None:
+        self._reader.forget()
+        give_back_freed_blocks()
 
     def close(self) -> None:
         """Gives back this process's file handle; a later read opens the file again."""

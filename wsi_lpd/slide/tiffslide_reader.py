@@ -78,6 +78,9 @@ class TiffSlideReader:
             ) from err
         return rgb_of(pixels, location=self.location, background=(255, 255, 255))
 
+    def forget(self) -> None:
+        """See `SlideReader`. Nothing is kept."""
+
     def close(self) -> None:
         """See `SlideReader`."""
         handle = self._handles.pop()

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from wsi_lpd.config import TissueConfig
+from wsi_lpd.memory import give_back_freed_blocks
 from wsi_lpd.slide.ink import by_bands, channel_range, find_ink, optical_density
 from wsi_lpd.types import AnyArray, BoolArray, Float32Array, Int64Array, UInt8Array
 
@@ -74,14 +75,19 @@ def tissue_from_thumbnail(rgb: UInt8Array, *, mpp: float | None, config: TissueC
         return np.ones(rgb.shape[:2], bool)
     preset = _PRESETS[config.preset]
     um_per_px = _NO_MPP_SIDE_UM / max(rgb.shape[:2]) if mpp is None else mpp
-    smooth = cv2.GaussianBlur(rgb, (0, 0), max(0.5, 8.0 / um_per_px)).astype(np.uint8, copy=False)
     glass = glass_colour(rgb)
-    ink = find_ink(smooth, glass, black=preset.black_ink, halo_px=_INK_HALO_UM / um_per_px)
-    stained = _is_stained(smooth, glass, preset) & ~ink & (channel_range(smooth)[1] > _BLACK)
+    smooth = cv2.GaussianBlur(rgb, (0, 0), max(0.5, 8.0 / um_per_px)).astype(np.uint8, copy=False)
+    free = ~find_ink(smooth, glass, black=preset.black_ink, halo_px=_INK_HALO_UM / um_per_px)
+    found = _is_stained(smooth, glass, preset)
+    found &= free
+    found &= channel_range(smooth)[1] > _BLACK
     del smooth
-    closed = _closed(stained, preset.close_um / um_per_px) & ~ink
-    filled = ~_without_small(~closed, config.max_hole_um2 * preset.hole_factor / um_per_px**2)
-    return _without_small(filled, config.min_area_um2 / um_per_px**2)
+    found = _closed(found, preset.close_um / um_per_px)
+    found &= free
+    del free
+    give_back_freed_blocks()  # numbers of connected pieces take four bytes a pixel
+    found = ~_without_small(~found, config.max_hole_um2 * preset.hole_factor / um_per_px**2)
+    return _without_small(found, config.min_area_um2 / um_per_px**2)
 
 
 def looks_like_fluorescence(rgb: UInt8Array) -> bool:
@@ -100,15 +106,20 @@ def glass_colour(rgb: UInt8Array) -> Float32Array:
     Pure white is what scanners fill unscanned areas with, so it counts only where nothing else is bright.
     """
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    flat = cv2.absdiff(grey, cv2.blur(grey, (5, 5))) <= 2
-    lowest, highest = channel_range(rgb)
-    colourless = highest - lowest <= 16
-    candidates = flat & colourless & (grey > 190) & (grey < 254)
+    candidates: BoolArray = cv2.absdiff(grey, cv2.blur(grey, (5, 5))) <= 2
+    candidates &= by_bands(_is_colourless, rgb)
+    candidates &= (grey > 190) & (grey < 254)
     if candidates.mean() < 0.005:
         return np.full(3, 250.0, np.float32)
     mode = int(np.argmax(np.convolve(_histogram(grey, candidates), np.ones(5), "same")))
     near = candidates & (cv2.inRange(grey, mode - 3, mode + 3) > 0)
     return np.array([_median(_histogram(rgb[..., channel], near)) for channel in range(3)], np.float32)
+
+
+def _is_colourless(rgb: UInt8Array) -> BoolArray:
+    lowest, highest = channel_range(rgb)
+    colourless: BoolArray = highest - lowest <= 16
+    return colourless
 
 
 def _histogram(image: AnyArray, chosen: BoolArray) -> Int64Array:
@@ -166,7 +177,7 @@ def _closed(mask: BoolArray, diameter_px: float) -> BoolArray:
 
 def _without_small(mask: BoolArray, least_px: float) -> BoolArray:
     """The mask without connected pieces of fewer pixels than `least_px`."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     keep = stats[:, cv2.CC_STAT_AREA] >= least_px
     keep[0] = False
     kept: BoolArray = keep[labels]

@@ -115,7 +115,7 @@ def find_tissue(slide: Slide, config: TissueConfig) -> TissueMask:
     downsample_x, downsample_y = slide.size_px.width / size.width, slide.size_px.height / size.height
     if config.mask is not None:
         return TissueMask(read_manual_mask(config.mask, slide, size), downsample_x, downsample_y)
-    rgb = slide.read(Box(0, 0, *slide.size_px), size)
+    rgb = slide.overview(size)
     if config.preset != "everything" and looks_like_fluorescence(rgb):
         raise NotBrightFieldError(
             f"{slide.location}: is bright on dark, like fluorescence or a label image, not a bright-field slide. "
