@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wsi_lpd.models.views import shift_of, shifted, shifted_back, turned, turned_back
+from wsi_lpd.models.views import shifted, shifted_back, shifts_of, turned, turned_back
 
 PICTURE = torch.arange(2 * 3 * 5 * 5.0).reshape(2, 3, 5, 5)
 
@@ -35,6 +35,10 @@ def test_shifted_back__is_the_inverse_but_for_what_went_out():
     assert torch.equal(again[..., 6:, :5], picture[..., 5:6, :5].expand(-1, -1, 3, -1))
 
 
-def test_shift_of__two_views_lie_on_two_phases_of_both_axes_and_four_on_all():
-    assert {shift_of(code) for code in range(2)} == {(0, 0), (1, 1)}
-    assert {shift_of(code) for code in range(4)} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+def test_shifts__are_spread_evenly_over_half_a_cell():
+    assert set(shifts_of(1)) == {(0, 0)}
+    assert set(shifts_of(2)) == {(0, 0), (2, 2)}
+    assert set(shifts_of(4)) == {(0, 0), (0, 2), (2, 0), (2, 2)}
+    assert len(set(shifts_of(8))) == 8
+    for axis in zip(*shifts_of(8), strict=True):
+        assert sorted(axis) == [0, 0, 1, 1, 2, 2, 3, 3]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Final
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_SHIFTS = ((0, 0), (1, 1), (1, 0), (0, 1))
-"""Right and down; two views already lie on two phases of both axes."""
+_SHIFTS: Final[Mapping[int, Sequence[tuple[int, int]]]] = {
+    1: ((0, 0),),
+    2: ((0, 0), (2, 2)),
+    4: ((0, 0), (2, 2), (2, 0), (0, 2)),
+    8: ((0, 0), (1, 2), (2, 1), (3, 3), (0, 3), (1, 1), (2, 2), (3, 0)),
+}
 
 
 def turned(images: Tensor, code: int) -> Tensor:
@@ -22,9 +29,13 @@ def turned_back(images: Tensor, code: int) -> Tensor:
     return upright.flip(-1) if code % 2 else upright
 
 
-def shift_of(code: int) -> tuple[int, int]:
-    """By how many steps view `code` is moved right and down, 0 or 1 each: four neighbours in number differ."""
-    return _SHIFTS[code % 4]
+def shifts_of(views: int) -> Sequence[tuple[int, int]]:
+    """By how many eighths of a cell each of 1, 2, 4 or 8 views is moved right and down.
+
+    They are spread evenly over half a cell of the coarsest feature map; windows half a cell apart see the other half.
+    Four views lie on all phases of a quarter, eight take every phase of each axis twice.
+    """
+    return _SHIFTS[views]
 
 
 def shifted(images: Tensor, right: int, down: int) -> Tensor:

@@ -17,7 +17,7 @@ from wsi_lpd.models.device import autocast, autocast_dtype, device_name
 from wsi_lpd.models.engine import OpenVinoEncoder, openvino_version
 from wsi_lpd.models.load import load_network
 from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, NetworkOutput
-from wsi_lpd.models.views import shift_of, shifted, shifted_back, turned, turned_back
+from wsi_lpd.models.views import shifted, shifted_back, shifts_of, turned, turned_back
 from wsi_lpd.segment.passes import passes_at_once
 from wsi_lpd.segment.refine import RefinementName, refine
 from wsi_lpd.segment.stitch import WindowMaps
@@ -93,31 +93,31 @@ class Predictor:
         """
         images = torch.from_numpy(windows).to(self.device).permute(0, 3, 1, 2).float() / 255
         side = windows.shape[1] // output_stride
-        logits, presence, similarity = (_mean(parts) for parts in zip(*self._seen(images, views), strict=True))
-        logits = _refined(_resized(logits, side), images, refinement, stride=output_stride)
+        seen = self._seen(images, views, output_stride)
+        logits, presence, similarity = (_mean(parts) for parts in zip(*seen, strict=True))
+        logits = _refined(logits, images, refinement, stride=output_stride)
         prototypes = _most_similar(similarity, side)
         return [WindowMaps(*arrays) for arrays in zip(*map(_numpy, (logits, presence, prototypes)), strict=True)]
 
-    def _seen(self, images: Tensor, views: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Logits (B, C + 1, h, w), presence (B, C), similarities (B, C, K, h, w) of each view, turned back.
+    def _seen(self, images: Tensor, views: int, stride: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Logits (B, C + 1, side, side), presence (B, C), similarities (B, C, K, h, w) of each view, turned back.
 
         The network sees each view a part of a cell farther right and down: what depends on where its cells lie is
-        averaged out.
+        averaged out. Logits are moved back by pixels of the map, similarities by the next lower pixel of their own.
         """
-        step_px = 0
-        for code in range(views):
-            right, down = (steps * step_px for steps in shift_of(code))
+        window_px = images.shape[-1]
+        step_px = _phase_step(self.cell_px, stride)
+        for code, shift in enumerate(shifts_of(views)):
+            right, down = (steps * step_px % self.cell_px for steps in shift)
             with autocast(self.device, self._dtype):
                 output = self._network(shifted(turned(images, code), right, down))
-            presence = self._presence(output, images.shape[-1])
-            logits = self._network.map_logits(output, presence)
+            presence = self._presence(output, window_px)
+            logits = _resized(self._network.map_logits(output, presence), window_px // stride)
             similarity = self._network.fused_similarity(output).float()
-            pixel_px = images.shape[-1] // logits.shape[-1]
-            cells = right // pixel_px, down // pixel_px
-            similar = turned_back(shifted_back(similarity.flatten(1, 2), *cells), code).reshape(similarity.shape)
-            yield turned_back(shifted_back(logits, *cells), code), presence, similar
-            if views > 1:
-                step_px = _phase_step(self.cell_px, pixel_px)
+            pixel_px = window_px // similarity.shape[-1]
+            similar = shifted_back(similarity.flatten(1, 2), right // pixel_px, down // pixel_px)
+            similar = turned_back(similar, code).reshape(similarity.shape)
+            yield turned_back(shifted_back(logits, right // stride, down // stride), code), presence, similar
 
     def _presence(self, output: NetworkOutput, window_px: int) -> Tensor:
         """Calibrated probability that a class occurs in a window, (B, C): that of the likeliest of its parts.
@@ -130,10 +130,9 @@ class Predictor:
         return image_probability(logits, temperature=self._temperature, offset=self._offset)
 
 
-def _phase_step(cell_px: int, pixel_px: int) -> int:
-    """A quarter of a cell, or the least part of it that is whole pixels of the map; 0 if there is none."""
-    step_px = -(-cell_px // (4 * pixel_px)) * pixel_px
-    return step_px if step_px < cell_px else 0
+def _phase_step(cell_px: int, stride: int) -> int:
+    """An eighth of a cell, or the least larger part of it that is whole pixels of the map."""
+    return -(-cell_px // (8 * stride)) * stride
 
 
 def _mean(views: Sequence[Tensor]) -> Tensor:
