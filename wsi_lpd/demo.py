@@ -50,6 +50,7 @@ FULL = DemoSize(
         "tile.stride_px=32",
         "train.max_steps=4000",
         "segment.views=8",
+        "segment.overlap=0.6",
         "segment.refine=pamr",
         "segment.output_stride=2",
     ),

@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -19,10 +21,11 @@ from distributed import Client
 from kills import folder_digest
 from markdown import table
 from models import random_run
-from place import SLIDE_SIZE, SMALL_SIZE, TOOL, Place
+from place import HERE, TOOL, Place
 from timing import Command, Measured, RunFailedError, in_turn, median, median_ratio, run
 
 N_SLIDES = 4
+N_LIMIT_ROUNDS = 3
 ENCODER = "pvt_v2_b0"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 PATIENCE_S = 60.0
@@ -31,13 +34,12 @@ WORKER_OPTIONS = ("--memory-limit", "0", "--local-directory")
 
 def workers_tables(place: Place) -> list[str]:
     """A table of both commands, and a line about a worker that was killed."""
-    slides = [place.slide(seed, SMALL_SIZE) for seed in range(N_SLIDES)]
-    larger = [place.slide(seed, SLIDE_SIZE) for seed in range(N_SLIDES)]
+    slides = [place.slide(seed) for seed in range(N_SLIDES)]
     model = random_run(place.out / "models" / ENCODER, ENCODER, slides[0])
     segment: Command = ["segment", *slides, "--model", model, "--device", "cpu", "--out"]
-    tile: Command = ["tile", *larger, "--mpp", "0.5", "--patch-size", "256", "--out"]
+    tile: Command = ["tile", *slides, "--mpp", "0.5", "--patch-size", "256", "--out"]
     rows: list[Sequence[object]] = []
-    for name, command, files in (("segment", segment, slides), ("tile", tile, larger)):
+    for name, command in (("segment", segment), ("tile", tile)):
         found = in_turn({str(n): partial(_on, n, command, place) for n in (1, 2)}, place.repeats)
         digests = [folder_digest(place.scratch / f"workers-{n}") for n in (1, 2)]
         rows.append(
@@ -48,7 +50,7 @@ def workers_tables(place: Place) -> list[str]:
                 f"{median_ratio(found['1'], found['2'], 'wall_s'):.2f}",
                 "yes" if digests[0] == digests[1] else "NO",
                 f"{median(found['2'], 'scheduler_kb'):.0f}",
-                f"{sum(slide.stat().st_size for slide in files) / 1e6:.0f}",
+                f"{sum(slide.stat().st_size for slide in slides) / 1e6:.0f}",
             )
         )
         if name == "segment":
@@ -65,7 +67,20 @@ def workers_tables(place: Place) -> list[str]:
         f"`segment` with one of two workers killed in the middle: {killed.wall_s:.1f} s, result "
         f"{'equal to that of a run without Dask' if survived else 'DIFFERENT'}."
     )
-    return [f"{table(columns, rows)}\n\n{told}"]
+    return [f"{table(columns, rows)}\n\n{told} {_limit_told(model, slides[0])}"]
+
+
+def _limit_told(model: Path, slide: Path) -> str:
+    """What two processes gain that share nothing but the machine: forward passes in one, then in two at once."""
+    command: Command = [TOOL.with_name("python"), HERE / "forward.py", model, slide, "0", "8", "openvino"]
+
+    def seconds_together(n: int) -> float:
+        with ThreadPoolExecutor(n) as pool:
+            found = pool.map(lambda _: run(command, environment=ONE_THREAD), range(n))
+            return max(one.number("loop_s") for one in found)
+
+    gains = [2 * seconds_together(1) / seconds_together(2) for _ in range(N_LIMIT_ROUNDS)]
+    return f"Forward passes alone: two processes that share nothing do {statistics.median(gains):.2f} times one's work."
 
 
 def _on(n_workers: int, command: Sequence[str | Path], place: Place, *, kill_after_s: float | None = None) -> Measured:
