@@ -18,6 +18,7 @@ from place import TOOL, Place
 from segment_command import segment_command
 from timing import Command, RunFailedError, run
 
+ENGINES = ("torch", "openvino")
 N_KILLS = 10
 SIZE = "8192x6144"
 TINY = "regnety_002"
@@ -30,11 +31,15 @@ def kills_tables(place: Place) -> list[str]:
     segment = segment_command(slide, model, Path("{}/map.geojson"), "--mask", "{}/map.ome.tif")
     tile: Command = [TOOL, "tile", slide, "--mpp", "0.5", "--patch-size", "64", "--json", "--out"]
     rows = [
-        ("segment (overlay and mask)", *_killed(segment, place)),
+        *((f"segment (overlay and mask), {engine}", *_killed([*segment, *_by(engine)], place)) for engine in ENGINES),
         ("tile (store, preview, patches.csv)", *_killed([*tile, "{}"], place)),
     ]
     columns = ("", "undisturbed, s", "killed after, s", "had begun to write", "byte-equal afterwards")
     return [table(columns, rows)]
+
+
+def _by(engine: str) -> Command:
+    return ["--set", f"segment.engine={engine}"]
 
 
 def _killed(command: Sequence[str | Path], place: Place) -> tuple[object, ...]:

@@ -20,8 +20,8 @@ from wsi_lpd.slide import find_tissue, open_slide
 from wsi_lpd.types import UInt8Array
 
 ENCODERS = ("regnety_002", "pvt_v2_b0")
-BATCHES = (1, 5, 32)
 PLAIN = 8
+WAYS = (("torch", 1), ("torch", 5), ("torch", 32), ("openvino", 8), ("openvino", 5))
 SIZE = "8192x6144"
 
 
@@ -31,21 +31,24 @@ def ties_tables(place: Place) -> list[str]:
     rows: list[Sequence[object]] = []
     for encoder in ENCODERS:
         model = random_run(place.out / "models" / encoder, encoder, slide)
-        labels, _ = _map(model, slide, PLAIN)
-        for batch in BATCHES:
-            others, lead = _map(model, slide, batch)
+        labels, _ = _map(model, slide, PLAIN, "torch")
+        for engine, batch in WAYS:
+            others, lead = _map(model, slide, batch, engine)
             changed = others != labels
             tissue = int((labels > 0).sum())
             largest = int(lead[changed].max()) if changed.any() else 0
-            rows.append((encoder, f"{PLAIN} and {batch}", tissue, int(changed.sum()), f"{largest} / 255"))
-    columns = ("encoder", "windows per batch", "pixels of tissue", "labels that differ", "largest lead of one of these")
+            rows.append((encoder, f"{engine}, {batch}", tissue, int(changed.sum()), f"{largest} / 255"))
+    against = f"labels other than torch's, {PLAIN}"
+    columns = ("encoder", "engine, windows per batch", "pixels of tissue", against, "largest lead of one of these")
     return [table(columns, rows)]
 
 
-def _map(model: Path, path: Path, batch: int) -> tuple[UInt8Array, UInt8Array]:
+def _map(model: Path, path: Path, batch: int, engine: str) -> tuple[UInt8Array, UInt8Array]:
     """Labels of the map, and by how much the likeliest value leads the next (of 255), both (H, W)."""
     network, card = load_network(model)
     predictor = Predictor(network, card, torch.device("cpu"))
+    if engine == "openvino":
+        predictor = predictor.with_openvino(strict=True)
     settings = load_config(None, [f"segment.batch_size={batch}"]).segment
     with open_slide(path) as slide:
         tissue = find_tissue(slide, settings.tissue)
