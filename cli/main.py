@@ -14,6 +14,7 @@ from ._console import set_up_logging
 from .demo import demo
 from .evaluate import evaluate
 from .info import info
+from .pretrain import pretrain
 from .prototypes import prototypes
 from .segment import segment
 from .synth import synth
@@ -51,6 +52,7 @@ def _root(
 app.command("demo")(demo)
 app.command("evaluate")(evaluate)
 app.command("info")(info)
+app.command("pretrain")(pretrain)
 app.command("prototypes")(prototypes)
 app.command("segment")(segment)
 app.command("synth")(synth)

@@ -44,6 +44,16 @@ FORBIDDEN = {
         "wsi_lpd.segment",
         "wsi_lpd.overlay",
     },
+    "pretrain": {
+        "zarr",
+        "openslide",
+        "tiffslide",
+        "wsi_lpd.slide",
+        "wsi_lpd.losses",
+        "wsi_lpd.methods",
+        "wsi_lpd.segment",
+        "wsi_lpd.overlay",
+    },
     "prototypes": {
         "zarr",
         "openslide",
@@ -53,7 +63,16 @@ FORBIDDEN = {
         "wsi_lpd.train",
         "wsi_lpd.segment",
     },
-    "train": {"zarr", "openslide", "tiffslide", "wsi_lpd.slide", "wsi_lpd.segment", "wsi_lpd.overlay"},
+    "train": {
+        "zarr",
+        "openslide",
+        "tiffslide",
+        "lightly",
+        "wsi_lpd.slide",
+        "wsi_lpd.pretrain",
+        "wsi_lpd.segment",
+        "wsi_lpd.overlay",
+    },
     "segment": {"zarr", "openslide", "tiffslide", "wsi_lpd.patches", "wsi_lpd.train", "wsi_lpd.losses"},
     "overlay": {"torch", "zarr", "openslide", "wsi_lpd.slide", "wsi_lpd.patches", "wsi_lpd.models", "wsi_lpd.segment"},
     "distributed": {"torch", "zarr", "openslide", "tiffslide", "timm", "wsi_lpd.train", "wsi_lpd.losses"},
@@ -115,7 +134,7 @@ def test_the_library__never_prints():
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["tile"], ["train"], ["segment"], ["info"], ["synth"], ["evaluate"], ["demo"], ["prototypes"]],
+    [[], ["tile"], ["train"], ["segment"], ["info"], ["synth"], ["evaluate"], ["demo"], ["pretrain"], ["prototypes"]],
     ids=" ".join,
 )
 def test_help__imports_nothing_heavy(words):

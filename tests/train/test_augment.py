@@ -4,7 +4,7 @@ import torch
 
 from wsi_lpd.config import AugmentConfig
 from wsi_lpd.methods.glass import glass_share
-from wsi_lpd.train.augment import Draws, flipped, recoloured
+from wsi_lpd.train.augment import Draws, cropped, flipped, recoloured
 from wsi_lpd.train.processes import Processes
 
 
@@ -20,6 +20,45 @@ def test_flips__give_all_eight_views_and_lose_no_pixel():
     assert all(
         torch.equal(view.flatten(1).sort(dim=1).values, image[0].flatten(1).sort(dim=1).values) for view in views
     )
+
+
+def gradient(count, side):
+    """Red rises along x, green along y, both at the centres of the pixels of [0, 1]; blue is something else."""
+    at = (torch.arange(side) + 0.5) / side
+    red, green = at.expand(side, side), at[:, None].expand(side, side)
+    return torch.stack([red, green, 1 - red * green]).expand(count, -1, -1, -1)
+
+
+def test_crops__show_a_share_of_the_patch_that_is_drawn_and_lies_inside_it():
+    side_px, least = 40, 0.3
+    views = cropped(gradient(400, 96), least, side_px, draws())
+    assert views.shape == (400, 3, side_px, side_px)
+    inner = side_px / (side_px - 1)  # from the first to the last pixel centre is one pixel less than the whole
+    width = (views[:, 0, 20, -1] - views[:, 0, 20, 0]) * inner
+    height = (views[:, 1, -1, 20] - views[:, 1, 0, 20]) * inner
+    area = width * height
+    assert least - 0.01 < float(area.min()) < 0.35
+    assert 0.95 < float(area.max()) < 1.02
+    assert 0.6 < float(area.mean()) < 0.68  # uniform from 0.3 to 1; a side cannot be longer than the patch
+    assert 0.73 < float((width / height).min()) < 0.8
+    assert 1.25 < float((width / height).max()) < 1.37
+    left, right = views[:, 0, 20, 0], 1 - views[:, 0, 20, -1]
+    assert float(left.min()) < 0.02
+    assert float(right.min()) < 0.02
+    assert abs(float(left.mean() - right.mean())) < 0.03
+    assert abs(float((left - views[:, 1, 0, 20]).mean())) < 0.03
+
+
+def test_a_crop_of_everything__is_the_patch():
+    images = torch.rand(3, 3, 24, 24)
+    torch.testing.assert_close(cropped(images, 1.0, 24, Squarish()), images)
+
+
+class Squarish:
+    """Draws of a whole patch without a change of its sides."""
+
+    def uniform(self, count, *shape):
+        return torch.full((count, *shape), 0.5)
 
 
 def test_the_same_generator__gives_the_same_images():

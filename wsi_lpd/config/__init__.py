@@ -1,26 +1,31 @@
 """Every default value, and how a configuration file and `--set key=value` change it.
 
 One closed schema serves all commands: `tile` reads the section `tile`, `train` reads `method`, `model`, `loss`,
-`augment` and `train`, `segment` reads `segment`. The description of a field is its documentation.
+`augment` and `train`, `pretrain` reads `model`, `pretrain` and some of `train`, `segment` reads `segment`. The
+description of a field is its documentation.
 """
 
 from wsi_lpd.config.load import dump_config, load_config, updated
 from wsi_lpd.config.model import LossConfig, ModelConfig, ReferenceConfig
+from wsi_lpd.config.pretrain import PretrainConfig, ViewConfig
 from wsi_lpd.config.project import Config
 from wsi_lpd.config.segment import SegmentConfig
 from wsi_lpd.config.tile import TileConfig, TissueConfig
-from wsi_lpd.config.train import AugmentConfig, TrainConfig
+from wsi_lpd.config.train import AugmentConfig, ColourConfig, TrainConfig
 
 __all__ = [
     "AugmentConfig",
+    "ColourConfig",
     "Config",
     "LossConfig",
     "ModelConfig",
+    "PretrainConfig",
     "ReferenceConfig",
     "SegmentConfig",
     "TileConfig",
     "TissueConfig",
     "TrainConfig",
+    "ViewConfig",
     "dump_config",
     "load_config",
     "updated",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from wsi_lpd.config.model import LossConfig, ModelConfig, ReferenceConfig
+from wsi_lpd.config.pretrain import PretrainConfig
 from wsi_lpd.config.section import Section
 from wsi_lpd.config.segment import SegmentConfig
 from wsi_lpd.config.tile import TileConfig
@@ -25,6 +26,7 @@ class Config(Section):
     reference: ReferenceConfig = ReferenceConfig()
     augment: AugmentConfig = AugmentConfig()
     train: TrainConfig = TrainConfig()
+    pretrain: PretrainConfig = PretrainConfig()
     segment: SegmentConfig = SegmentConfig()
 
     @property

@@ -9,17 +9,22 @@ from pydantic import Field
 from wsi_lpd.config.section import Section
 
 
-class AugmentConfig(Section):
-    """Changes to training patches, made on the device; 0 switches a change off."""
+class ColourConfig(Section):
+    """Changes to the colours of a patch, made on the device; 0 switches a change off."""
+
+    stain: float = Field(0.1, ge=0, description="Spread of haematoxylin, eosin and residual strength (HED jitter).")
+    brightness: float = Field(0.1, ge=0, description="Spread of brightness.")
+    contrast: float = Field(0.1, ge=0, description="Spread of contrast.")
+    blur: float = Field(0.0, ge=0, le=1, description="Share of patches that are blurred slightly.")
+
+
+class AugmentConfig(ColourConfig):
+    """Changes to training patches."""
 
     flips: bool = Field(True, description="The eight flips and quarter turns.")
     mosaic: float = Field(
         1.0, ge=0, le=1, description="Share of steps in which the encoder sees patches in fours, as one picture."
     )
-    stain: float = Field(0.1, ge=0, description="Spread of haematoxylin, eosin and residual strength (HED jitter).")
-    brightness: float = Field(0.1, ge=0, description="Spread of brightness.")
-    contrast: float = Field(0.1, ge=0, description="Spread of contrast.")
-    blur: float = Field(0.0, ge=0, le=1, description="Share of patches that are blurred slightly.")
 
 
 class TrainConfig(Section):

@@ -72,10 +72,11 @@ def load_weights(body: Any, weights: str, *, name: str) -> Weights:
     body.load_state_dict(state, strict=False)
     with source.file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    notes = "".join(f"; {note}" for note in source.about.get("notes") or ())
     left_out = f"; left out {', '.join(dropped)}" if dropped else ""
     _logger.info("encoder %s: weights from %s%s", name, source.label, left_out)
     return Weights(
-        provenance=f"{source.label} (sha256:{digest}){left_out}",
+        provenance=f"{source.label} (sha256:{digest}){notes}{left_out}",
         licence=source.about.get("license"),
         mean=source.about.get("mean"),
         std=source.about.get("std"),
@@ -164,7 +165,7 @@ _ABOUT_FILES: Final = ("config.json", "preprocessor_config.json")
 
 
 def _about(files: Sequence[Path | None], *, label: str, name: str) -> dict[str, Any]:
-    """Licence, mean and std as a folder of timm's or transformers' layout states them."""
+    """Licence, mean, std and notes as a folder of timm's or transformers' layout states them."""
     config: dict[str, Any] = {}
     for file in files:
         if file is not None and file.is_file():
@@ -181,6 +182,7 @@ def _about(files: Sequence[Path | None], *, label: str, name: str) -> dict[str, 
         "license": card.get("license", config.get("license")),
         "mean": card.get("mean", config.get("image_mean")),
         "std": card.get("std", config.get("image_std")),
+        "notes": card.get("notes"),
     }
 
 

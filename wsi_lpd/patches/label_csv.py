@@ -98,15 +98,7 @@ def read_label_csv(path: Path, *, classes: Sequence[str] | None = None) -> Label
     Raises:
         LabelError: All problems at once, each with its line.
     """
-    sheet = read_sheet(path)
-    over_stores = "store" in sheet.header and "index" in sheet.header
-    if not over_stores and "image" not in sheet.header:
-        raise LabelError(
-            f"{path}: has the columns {', '.join(sheet.header) or '(none)'}; expected store and index "
-            "(patches of a store) or image (image files), and one column per class"
-        )
-    if not sheet.rows:
-        raise LabelError(f"{path}: has no rows below its header; add one per patch")
+    sheet = _patch_sheet(path)
     columns = _class_columns(sheet, classes)
     names = tuple(classes) if classes is not None else tuple(sheet.header[i] for i in columns)
     problems = Problems()
@@ -120,9 +112,33 @@ def read_label_csv(path: Path, *, classes: Sequence[str] | None = None) -> Label
         )
     rows = [sheet.rows[i] for i in kept]
     values = np.array([labels[i] for i in kept], dtype=np.int8)
-    if over_stores:
-        return _over_stores(sheet, rows, names, values, problems)
-    return _over_images(sheet, rows, names, values, problems)
+    return _table(sheet, rows, names, values, problems)
+
+
+def read_unlabelled_csv(path: Path) -> LabelTable:
+    """Reads every patch of a label file, labelled or not; the table has no classes.
+
+    Raises:
+        LabelError: All problems at once, each with its line.
+    """
+    sheet = _patch_sheet(path)
+    return _table(sheet, sheet.rows, (), np.zeros((len(sheet.rows), 0), np.int8), Problems())
+
+
+def _patch_sheet(path: Path) -> Sheet:
+    sheet = read_sheet(path)
+    if not _is_over_stores(sheet) and "image" not in sheet.header:
+        raise LabelError(
+            f"{path}: has the columns {', '.join(sheet.header) or '(none)'}; expected store and index "
+            "(patches of a store) or image (image files), and one column per class"
+        )
+    if not sheet.rows:
+        raise LabelError(f"{path}: has no rows below its header; add one per patch")
+    return sheet
+
+
+def _is_over_stores(sheet: Sheet) -> bool:
+    return "store" in sheet.header and "index" in sheet.header
 
 
 def _class_columns(sheet: Sheet, classes: Sequence[str] | None) -> list[int]:
@@ -157,6 +173,13 @@ def _labels(sheet: Sheet, columns: list[int], problems: Problems) -> list[list[i
                 )
         labels.append([UNKNOWN if value is None else value for value in row])
     return labels
+
+
+def _table(
+    sheet: Sheet, rows: list[tuple[int, list[str]]], names: tuple[str, ...], labels: np.ndarray, problems: Problems
+) -> LabelTable:
+    read = _over_stores if _is_over_stores(sheet) else _over_images
+    return read(sheet, rows, names, labels, problems)
 
 
 def _over_stores(

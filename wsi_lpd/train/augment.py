@@ -6,13 +6,14 @@ Nothing here waits for the device: draws are made on the CPU and sent from pinne
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsi_lpd.config import AugmentConfig
+from wsi_lpd.config import ColourConfig
 from wsi_lpd.models.views import turned
 from wsi_lpd.train.processes import ALONE, Processes
 
@@ -58,7 +59,31 @@ def flipped(images: Tensor, draws: Draws) -> Tensor:
     return torch.stack([turned(image, code) for image, code in zip(images, codes, strict=True)])
 
 
-def recoloured(images: Tensor, config: AugmentConfig, draws: Draws) -> Tensor:
+def cropped(images: Tensor, least_area: float, side_px: int, draws: Draws) -> Tensor:
+    """A random part of each patch, scaled to one size ("random resized crop", sides of 3:4 to 4:3).
+
+    Args:
+        images: (B, 3, S, S).
+        least_area: Least share of the patch; shares are uniform from it to 1.
+        side_px: Side of the result.
+        draws: Of this step.
+
+    Returns:
+        (B, 3, side_px, side_px), bilinear.
+    """
+    count, device = images.shape[0], images.device
+    area, shape, x, y = draws.uniform(count, 4).unbind(dim=1)
+    area = least_area + (1 - least_area) * area
+    stretch = (_spread(shape, math.log(4 / 3)) / 2).exp()
+    width, height = ((area.sqrt() * side).clamp(max=1) for side in (stretch, 1 / stretch))
+    to_patch = torch.zeros(count, 2, 3)  # from coordinates of the view to those of the patch, both -1 ... 1
+    to_patch[:, 0, 0], to_patch[:, 1, 1] = width, height
+    to_patch[:, 0, 2], to_patch[:, 1, 2] = (2 * x - 1) * (1 - width), (2 * y - 1) * (1 - height)
+    grid = F.affine_grid(_sent(to_patch, device), [count, 3, side_px, side_px], align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def recoloured(images: Tensor, config: ColourConfig, draws: Draws) -> Tensor:
     """Other stain strengths, brightness, contrast and sharpness, each patch on its own.
 
     Args:

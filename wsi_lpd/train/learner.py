@@ -111,7 +111,7 @@ class Learner:
         settings = self.config.train
         self.network.train()
         set_rate(self.optimizer, rate_factor(place.index, place.total, settings.warmup))
-        seed = _mix(settings.seed, place.index)
+        seed = step_seed(settings.seed, place.index)
         draws = Draws(torch.Generator().manual_seed(seed), self.processes)
         # Drop-path draws from the global generator, other numbers in every process.
         torch.manual_seed(seed * self.processes.count + self.processes.rank)
@@ -260,5 +260,6 @@ def _statistics(network: nn.Module) -> list[Tensor]:
     return [value for value in tensors if not isinstance(value, nn.Parameter) and value.is_floating_point()]
 
 
-def _mix(seed: int, step: int) -> int:
+def step_seed(seed: int, step: int) -> int:
+    """Of the random numbers of one step."""
     return (seed * 1_000_003 + step) % 2**48

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import torch
 
@@ -19,13 +20,17 @@ from wsi_lpd.methods.base import TERMS
 from wsi_lpd.models.card import CARD_FILE, load_card
 from wsi_lpd.patches.labels import LabelTable
 
+logger = logging.getLogger(__name__)
+
+Folder = TypeVar("Folder", bound="RunFolder")
+
 _METRICS = "metrics.csv"
 _STATE = "training.pt"
 _CONFIG = "config.yaml"
 _IDENTITY = "identity.json"
 _HASH = "sha256:"
 
-_OTHER_SECTIONS = ("tile.", "segment.")
+_OTHER_SECTIONS = ("tile.", "pretrain.", "segment.")
 _WITHOUT_CONSEQUENCE = frozenset(
     f"train.{name}"
     for name in ("processes", "workers", "worker_start", "checkpoint_every", "log_every", "profile", "report")
@@ -36,15 +41,19 @@ def run_identity(
     config: Config, training: LabelTable, validation: LabelTable | None, *, n_processes: int = 1
 ) -> dict[str, str]:
     """What makes two runs the same: the configuration that decides the weights, the labels, and the processes."""
-    relevant = sorted((key, value) for key, value in _flat(config).items() if _decides(key))
     return {
-        "config": _digest(json.dumps(relevant).encode()),
+        "config": config_digest(config, decides_training),
         "classes": ", ".join(training.classes),
         "patches": f"{training.patch_px} px at {patch_mpp(training, config):g} um/px",
         "training_data": table_fingerprint(training),
         "validation_data": "none" if validation is None else table_fingerprint(validation),
         "processes": str(n_processes),
     }
+
+
+def config_digest(config: Config, decides: Callable[[str], bool]) -> str:
+    """Hash of the settings whose dotted keys decide the outcome."""
+    return _digest(json.dumps(sorted((key, value) for key, value in _flat(config).items() if decides(key))).encode())
 
 
 def patch_mpp(table: LabelTable, config: Config) -> float:
@@ -58,11 +67,32 @@ def table_fingerprint(table: LabelTable) -> str:
     return _digest(json.dumps(table.classes).encode() + table.labels.tobytes() + places.encode())
 
 
+def decides_training(key: str) -> bool:
+    """Whether a setting changes the weights that training ends with."""
+    return not key.startswith(_OTHER_SECTIONS) and key not in _WITHOUT_CONSEQUENCE
+
+
 class RunFolder:
-    """One run on disk; made by `new_run` or found by `unfinished_run`."""
+    """One run on disk.
+
+    Attributes:
+        last_file: What is written last.
+        columns: Of its table of metrics.
+    """
+
+    last_file: ClassVar[str] = CARD_FILE
+    columns: ClassVar[Sequence[str]] = (
+        "step", "epoch", "part", "learning_rate", "loss", *TERMS,
+        "diversity_gradient_ratio", "auroc", "f1", "exact_match", "miou", "miou_oracle_gate",
+        "patches_per_s", "data_wait",
+    )  # fmt: skip
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def decides(self, key: str) -> bool:
+        """Whether the setting of a dotted key changes the weights that come out."""
+        return decides_training(key)
 
     @property
     def state_path(self) -> Path:
@@ -71,8 +101,8 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the model is there (its card is written last)."""
-        return (self.path / CARD_FILE).is_file()
+        """Whether all of it is there."""
+        return (self.path / self.last_file).is_file()
 
     def identity(self) -> dict[str, str] | None:
         """Identity of the run, or None where the folder is no run."""
@@ -111,6 +141,25 @@ class RunFolder:
             raise TrainingError(f"{path}: holds no training state; remove it to start the run anew")
         return state
 
+    def resumed(self, state: Mapping[str, Any], load: Callable[[Mapping[str, Any]], None], total_steps: int) -> int:
+        """The step to go on with, after `load` has taken over a state of this folder.
+
+        Raises:
+            TrainingError: If it does not fit.
+        """
+        try:
+            load(state)
+            step = int(state["step"])
+        except (KeyError, TrainingError, TypeError) as err:
+            told = err if isinstance(err, TrainingError) else f"is no training state of wsi-lpd ({err!r})"
+            raise TrainingError(f"{self.state_path}: {told}; remove it to start the run anew") from err
+        if not 0 <= step <= total_steps:
+            raise TrainingError(
+                f"{self.state_path}: is of step {step}, this run has {total_steps}; remove it to start anew"
+            )
+        logger.info("%s: going on at step %d of %d", self.path, step, total_steps)
+        return step
+
     def changed_settings(self, config: Config) -> list[str]:
         """Settings that decide the weights and were others when the run was started, as `key was, now is`."""
         try:
@@ -118,7 +167,7 @@ class RunFolder:
         except ConfigError:  # written by another version
             return []
         now = _flat(config)
-        return [f"{k} {then[k]}, now {now[k]}" for k in now if _decides(k) and then.get(k) != now[k]]
+        return [f"{k} {then[k]}, now {now[k]}" for k in now if self.decides(k) and then.get(k) != now[k]]
 
     def scores(self) -> dict[str, float]:
         """Scores of a finished run on its held-out patches."""
@@ -126,33 +175,28 @@ class RunFolder:
 
     def metrics(self, *, from_step: int) -> MetricsFile:
         """The table of metrics, cut back to what was written before `from_step`."""
-        return MetricsFile(self.path / _METRICS, from_step=from_step)
+        return MetricsFile(self.path / _METRICS, self.columns, from_step=from_step)
 
 
 class MetricsFile:
     """A CSV table with one line per logged step and one per validation."""
 
-    COLUMNS = (
-        "step", "epoch", "part", "learning_rate", "loss", *TERMS,
-        "diversity_gradient_ratio", "auroc", "f1", "exact_match", "miou", "miou_oracle_gate",
-        "patches_per_s", "data_wait",
-    )  # fmt: skip
-
-    def __init__(self, path: Path, *, from_step: int) -> None:
+    def __init__(self, path: Path, columns: Sequence[str], *, from_step: int) -> None:
         self._path = path
+        self._columns = columns
         kept = []
         if path.is_file():
             with path.open(encoding="utf-8", newline="") as stream:
                 kept = [row for row in csv.DictReader(stream) if _step_of(row) <= from_step]
         with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, self.COLUMNS, extrasaction="ignore", lineterminator="\n")
+            writer = csv.DictWriter(stream, self._columns, extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
             writer.writerows(kept)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Appends one line; a column that is not in `row` stays empty."""
         with self._path.open("a", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, self.COLUMNS, lineterminator="\n")
+            writer = csv.DictWriter(stream, self._columns, lineterminator="\n")
             writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
 
 
@@ -172,7 +216,7 @@ def choose_run(
         TrainingError: If `out` belongs to another run, or there is nothing to resume.
     """
     if out is not None:
-        return _asked_for(RunFolder(out), config, identity, resume)
+        return asked_for(RunFolder(out), config, identity, resume)
     if resume is not False:
         found = _unfinished(runs_dir, identity)
         if found is not None:
@@ -183,7 +227,12 @@ def choose_run(
     return RunFolder(runs_dir / f"{stamp}-{config.name}")
 
 
-def _asked_for(folder: RunFolder, config: Config, identity: Mapping[str, str], resume: bool | None) -> RunFolder:
+def asked_for(folder: Folder, config: Config, identity: Mapping[str, str], resume: bool | None = None) -> Folder:
+    """The folder, if it is empty or holds the same run.
+
+    Raises:
+        TrainingError: If it holds anything else, or nothing although `resume` is True.
+    """
     found = folder.identity()
     if found is None:
         if resume:
@@ -235,11 +284,6 @@ def _flat(config: Config) -> dict[str, Any]:
                 yield f"{prefix}{name}", value
 
     return dict(walk(config.model_dump(mode="json"), ""))
-
-
-def _decides(key: str) -> bool:
-    """Whether a setting changes the weights that come out."""
-    return not key.startswith(_OTHER_SECTIONS) and key not in _WITHOUT_CONSEQUENCE
 
 
 def _digest(content: bytes) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,8 +23,6 @@ from wsi_lpd.train.processes import ALONE, Processes
 from wsi_lpd.train.profiling import profiled
 from wsi_lpd.train.run_folder import RunFolder
 from wsi_lpd.train.validation import Validation, validate
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -157,17 +154,4 @@ class Trainer:
     def _resume(self) -> int:
         """The step to begin with, after the learner has taken over the state that the first process reads."""
         state = self.processes.from_first(self.run.load_state() if self.processes.is_first else None)
-        if state is None:
-            return 0
-        try:
-            self.learner.load_state_dict(state)
-            step = int(state["step"])
-        except (KeyError, TrainingError, TypeError) as err:
-            told = err if isinstance(err, TrainingError) else f"is no training state of wsi-lpd ({err!r})"
-            raise TrainingError(f"{self.run.state_path}: {told}; remove it to start the run anew") from err
-        if not 0 <= step <= self.total_steps:
-            raise TrainingError(
-                f"{self.run.state_path}: is of step {step}, this run has {self.total_steps}; remove it to start anew"
-            )
-        logger.info("%s: going on at step %d of %d", self.run.path, step, self.total_steps)
-        return step
+        return 0 if state is None else self.run.resumed(state, self.learner.load_state_dict, self.total_steps)

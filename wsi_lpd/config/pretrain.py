@@ -1,0 +1,41 @@
+"""The section `pretrain`: how an encoder starts when there are neither weights nor labels."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from wsi_lpd.config.section import Section
+from wsi_lpd.config.train import ColourConfig
+
+
+class ViewConfig(ColourConfig):
+    """How two views of a patch differ, beside the eight flips and quarter turns: more than patches in training do."""
+
+    crop: float = Field(0.3, gt=0, le=1, description="Least share of a patch's area that a view shows.")
+    px: int = Field(128, ge=16, description="Largest side of a view; a smaller patch gives views of its own side.")
+    stain: float = Field(0.3, ge=0, description="Spread of haematoxylin, eosin and residual strength (HED jitter).")
+    brightness: float = Field(0.2, ge=0, description="Spread of brightness.")
+    contrast: float = Field(0.2, ge=0, description="Spread of contrast.")
+    blur: float = Field(0.3, ge=0, le=1, description="Share of views that are blurred slightly.")
+
+
+class PretrainConfig(Section):
+    """VICReg on patches without labels (arXiv 2105.04906).
+
+    The encoder is that of `model`. Precision, layout, compilation, determinism, seed, reading, checkpoints and log are
+    those of `train`.
+    """
+
+    epochs: int = Field(30, ge=1, description="Passes over the patches.")
+    max_steps: int | None = Field(
+        None, ge=1, description="Stop after this many optimiser steps, whatever `epochs` says."
+    )
+    batch_size: int = Field(64, ge=2, description="Patches per step, two views of each.")
+    learning_rate: float = Field(2e-3, gt=0, description="Highest learning rate.")
+    weight_decay: float = Field(0.01, ge=0, description="Decay of matrices; never of norms and biases.")
+    warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
+    projector_dim: int = Field(512, ge=8, description="Width of the three layers that the loss is taken behind.")
+    invariance: float = Field(25.0, ge=0, description="Weight of both views giving the same.")
+    variance: float = Field(25.0, ge=0, description="Weight of every output differing between patches.")
+    covariance: float = Field(1.0, ge=0, description="Weight of no two outputs telling the same.")
+    views: ViewConfig = ViewConfig()
