@@ -34,7 +34,7 @@ class PretrainConfig(Section):
     learning_rate: float = Field(2e-3, gt=0, description="Highest learning rate.")
     weight_decay: float = Field(0.01, ge=0, description="Decay of matrices; never of norms and biases.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
-    projector_dim: int = Field(512, ge=8, description="Width of the three layers that the loss is taken behind.")
+    projector_dim: int = Field(256, ge=8, description="Width of the three layers that the loss is taken behind.")
     invariance: float = Field(25.0, ge=0, description="Weight of both views giving the same.")
     variance: float = Field(25.0, ge=0, description="Weight of every output differing between patches.")
     covariance: float = Field(1.0, ge=0, description="Weight of no two outputs telling the same.")

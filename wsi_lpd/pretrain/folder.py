@@ -18,7 +18,7 @@ WEIGHTS_FILE: Final = "model.safetensors"
 ABOUT_FILE: Final = "config.json"
 
 _SECTIONS = ("model.", "pretrain.")
-_WITHOUT_PART = ("model.scales", "model.fusion_weights", "model.prototype", "model.merge", "model.scores",
+_WITHOUT_PART = ("model.fusion_weights", "model.prototype", "model.merge", "model.scores",
                  "model.initial_scale", "model.background")  # fmt: skip
 _OF_TRAIN = ("train.precision", "train.channels_last", "train.compile", "train.deterministic", "train.seed")
 
@@ -32,7 +32,8 @@ class PretrainFolder(RunFolder):
     """As the folder of a training run; `config.json` is written last."""
 
     last_file = ABOUT_FILE
-    columns = ("step", "epoch", "part", "learning_rate", "loss", "feature_std", "patches_per_s", "data_wait")
+    columns = ("step", "epoch", "part", "learning_rate", "loss", "feature_std", "projected_std",
+               "patches_per_s", "data_wait")  # fmt: skip
 
     def decides(self, key: str) -> bool:
         """Whether the setting of a dotted key changes the weights that come out."""

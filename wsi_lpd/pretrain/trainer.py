@@ -106,7 +106,8 @@ class Pretrainer:
         """One optimiser step on patches uint8 (B, S, S, 3).
 
         Returns:
-            Loss, spread of the features and learning rate; None where not wanted.
+            Loss, `feature_spread`, standard deviation of what the loss compares (aim: 1) and learning rate; None where
+            not wanted.
 
         Raises:
             TrainingError: If the loss is not finite; looked at where `logged`.
@@ -127,7 +128,11 @@ class Pretrainer:
         self.optimizer.zero_grad(set_to_none=True)
         if not logged:
             return None
-        row = {"loss": float(loss), "feature_std": float(feature_spread(one.features.detach()))}
+        row = {
+            "loss": float(loss.detach()),
+            "feature_std": float(feature_spread(one.features.detach())),
+            "projected_std": float(one.projected.detach().float().std(dim=0).mean()),
+        }
         if not all(map(math.isfinite, row.values())):
             raise TrainingError(f"step {step + 1}: the loss is not finite; lower pretrain.learning_rate")
         return row | {"learning_rate": self.optimizer.param_groups[0]["lr"]}

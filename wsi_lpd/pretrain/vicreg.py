@@ -21,7 +21,7 @@ class Outputs(NamedTuple):
     """What one view of a batch gives.
 
     Attributes:
-        features: Last map of the encoder, averaged over positions, (B, D).
+        features: Deepest map that training uses, averaged over positions, (B, D).
         projected: What the loss compares, (B, P).
     """
 
@@ -30,7 +30,7 @@ class Outputs(NamedTuple):
 
 
 class Vicreg(nn.Module):
-    """The encoder up to its last map, and the projector that is thrown away afterwards."""
+    """The encoder, and the projector that is thrown away afterwards."""
 
     mean: Tensor
     std: Tensor
@@ -38,25 +38,25 @@ class Vicreg(nn.Module):
     def __init__(self, encoder: Encoder, *, projector_dim: int) -> None:
         super().__init__()
         self.encoder = encoder
+        self._deepest = max(range(len(encoder.scales)), key=encoder.scales.__getitem__)
         _, projector = _lightly()
-        self.projector = projector(encoder.channels[-1], projector_dim, projector_dim)
+        self.projector = projector(encoder.channels[self._deepest], projector_dim, projector_dim)
         self.register_buffer("mean", torch.tensor(encoder.mean).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(encoder.std).reshape(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Outputs:
         """Runs both on RGB in [0, 1], (B, 3, H, W)."""
-        features = self.encoder((images - self.mean) / self.std)[-1].mean(dim=(2, 3))
+        features = self.encoder((images - self.mean) / self.std)[self._deepest].mean(dim=(2, 3))
         return Outputs(features, self.projector(features))
 
 
 def build_vicreg(model: ModelConfig, config: PretrainConfig) -> Vicreg:
-    """The whole encoder of `model`, and a fresh projector.
+    """The encoder as training will use it, and a fresh projector.
 
     Raises:
         ModelError: If the encoder or its weights cannot be had.
     """
-    stages = len(_whole(model.encoder).feature_info)
-    encoder = build_encoder(model.encoder, weights=model.weights, last_stride=model.last_stride, scales=(stages - 1,))
+    encoder = build_encoder(model.encoder, weights=model.weights, last_stride=model.last_stride, scales=model.scales)
     return Vicreg(encoder, projector_dim=config.projector_dim)
 
 
@@ -85,9 +85,11 @@ def feature_spread(features: Tensor) -> Tensor:
 
 
 def timm_state(encoder: Encoder) -> dict[str, Tensor]:
-    """The encoder's tensors by timm's names, on the CPU; a last norm that maps are taken before is as timm draws it."""
-    state: dict[str, Tensor] = _whole(encoder.name).state_dict()
-    return state | {key: value.detach().cpu() for key, value in encoder.body.state_dict().items()}
+    """The encoder's tensors by timm's names, on the CPU; parts that training has no use for are as timm draws them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        whole = timm.create_model(encoder.name, pretrained=False, num_classes=0).state_dict()
+    return dict(whole) | {key: value.detach().cpu() for key, value in encoder.body.state_dict().items()}
 
 
 def _lightly() -> tuple[Any, Any]:
@@ -100,10 +102,3 @@ def _lightly() -> tuple[Any, Any]:
             f"pretrain needs the package lightly, which cannot be imported ({err}); pip install 'wsi-lpd[pretrain]'"
         ) from err
     return VICRegLoss, VICRegProjectionHead
-
-
-def _whole(name: str) -> Any:
-    """The network as timm makes it, with all its stages and norms."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return timm.create_model(name, pretrained=False, num_classes=0)
