@@ -52,10 +52,11 @@ def main() -> None:
         size = replace(SIZES[options.size], **({} if options.steps is None else {"steps": options.steps}))
         cohorts = {share: _with_labels(options.out, size, share) for share in options.shares}
         for seed in range(options.seeds):
-            weights = _pretrained(options, size, seed)
+            if options.starts != ["random"]:
+                _pretrain(options, size, seed)
             for share, cohort in cohorts.items():
                 for start in options.starts:
-                    _run(_job(share, start, seed, size, weights), cohort, options)
+                    _run(_job(share, start, seed, size, _weights(options, seed)), cohort, options)
     except WsiLpdError as err:
         sys.exit(f"error: {err}")
     table = "\n".join(_table(options))
@@ -83,16 +84,18 @@ def _with_labels(out: Path, size: BenchSize, share: str) -> Cohort:
     return cohort
 
 
-def _pretrained(options: argparse.Namespace, size: BenchSize, seed: int) -> Path:
-    """Weights of a seed, on the patches of all stores of the cohort."""
-    out: Path = options.out / "starts" / str(seed)
+def _weights(options: argparse.Namespace, seed: int) -> Path:
+    return Path(options.out, "starts", str(seed))
+
+
+def _pretrain(options: argparse.Namespace, size: BenchSize, seed: int) -> None:
+    """Makes the weights of a seed, on the patches of all stores of the cohort."""
     settings = (*patch_settings("synthetic", size), *size.settings, *options.set, f"train.seed={seed}")
     table = read_unlabelled([options.out / "cohorts" / "synthetic" / "patches"])
     begun = time.perf_counter()
-    done = pretrain(table, load_config(None, settings), out=out, device=options.device)
+    done = pretrain(table, load_config(None, settings), out=_weights(options, seed), device=options.device)
     told = "finished already" if done.was_finished else f"{(time.perf_counter() - begun) / 60:.1f} min"
     print(f"start {seed}: {len(table)} patches, {done.metrics}, {told}", file=sys.stderr, flush=True)
-    return out
 
 
 def _job(share: str, start: str, seed: int, size: BenchSize, weights: Path) -> Job:
