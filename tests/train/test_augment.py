@@ -47,6 +47,8 @@ def test_crops__show_a_share_of_the_patch_that_is_drawn_and_lies_inside_it():
     assert float(right.min()) < 0.02
     assert abs(float(left.mean() - right.mean())) < 0.03
     assert abs(float((left - views[:, 1, 0, 20]).mean())) < 0.03
+    centres = views[:, :2].mean(dim=(2, 3)).T
+    assert abs(float(torch.corrcoef(centres)[0, 1])) < 0.2  # x and y are drawn apart
 
 
 def test_a_crop_of_everything__is_the_patch():
