@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_a_patch_that_is_named_twice__counts_once(write, tmp_path, monkeypatch):
     write("a.zarr", 7)
     table = write_csv(tmp_path / "patches.csv", [["store", "index"], ["a.zarr", 3], ["a.zarr", 1]])
     monkeypatch.chdir(tmp_path)
-    found = read_unlabelled([table, tmp_path / "a.zarr", tmp_path])
+    found = read_unlabelled([table, Path("a.zarr"), tmp_path])
     assert [source.index for source in found.sources] == [3, 1, 0, 2, 4, 5, 6]
 
 
