@@ -115,7 +115,7 @@ def test_the_library__never_prints():
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["tile"], ["train"], ["segment"], ["info"], ["synth"], ["evaluate"], ["demo"], ["prototypes"]],
+    [[], ["tile"], ["train"], ["segment"], ["info"], ["synth"], ["evaluate"], ["demo"], ["prototypes"], ["encoders"]],
     ids=" ".join,
 )
 def test_help__imports_nothing_heavy(words):
