@@ -151,8 +151,7 @@ def build_encoder(
     multiple_px = math.lcm(*(int(body.feature_info[i]["reduction"]) for i in range(len(body.feature_info))))
     expected = plan.architecture if is_timm_name(name) else None
     loaded = Weights("random") if weights == "none" else load_weights(body, weights, name=expected)
-    if isinstance(body, PyramidVisionTransformerV2):
-        _unstride(body, last_stride)
+    unstride(body, last_stride)
     return Encoder(
         body,
         name=name,
@@ -195,8 +194,13 @@ def _check_scales(name: str, body: Any, scales: Sequence[int]) -> None:
         )
 
 
-def _unstride(body: Any, last_stride: int) -> None:
-    """Takes the stride of the last stages away; a patch embedding 3 pixels wide with padding 1 keeps its size."""
+def unstride(body: Any, last_stride: int) -> None:
+    """Takes the stride of a PVT-v2's or MiT's last stages away; of other networks none, which timm dilates if it can.
+
+    A patch embedding 3 pixels wide with padding 1 keeps its size.
+    """
+    if not issubclass(type(body), PyramidVisionTransformerV2):
+        return
     for stage, info in zip(body.stages, body.feature_info, strict=True):
         if info["reduction"] > last_stride:
             stage.downsample.proj.stride = (1, 1)

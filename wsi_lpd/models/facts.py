@@ -13,7 +13,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from wsi_lpd.config.model import is_timm_name
 from wsi_lpd.models.blueprint import find_blueprint
-from wsi_lpd.models.encoders import default_scales
+from wsi_lpd.models.encoders import default_scales, unstride
 from wsi_lpd.models.hub import WEIGHT_FILES, cached_file
 
 
@@ -70,6 +70,7 @@ def encoder_facts(name: str, *, last_stride: int = 16) -> EncoderFacts:
     blueprint = find_blueprint(name)
     with torch.device("meta"):
         body, fixed_size_px = blueprint.body(last_stride=last_stride)
+    unstride(body, last_stride)
     config = timm.get_pretrained_cfg(blueprint.architecture)
     stated: dict[str, Any] = {} if config is None else dataclasses.asdict(config)
     of_timm = is_timm_name(name)

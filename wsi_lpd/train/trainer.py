@@ -99,6 +99,13 @@ class Trainer:
             device=device,
             processes=processes,
         )
+        cell_px = self.learner.network.encoder.cell_px
+        if config.augment.mosaic > 0 and training.patch_px is not None and training.patch_px % cell_px:
+            logger.info(
+                "patches of %d px are not a whole number of the encoder's cells of %d px: no mosaics are learnt from",
+                training.patch_px,
+                cell_px,
+            )
 
     def fit(self) -> TrainingResult:
         """Trains to the end, from the last checkpoint where there is one."""
