@@ -65,4 +65,4 @@ def test_an_encoder__trains_and_segments_a_slide(work, tmp_path, kind):
     found = read_mask(mask).label_map
     # 1280 x 1024 px of 0.25 um at 1 um and four pixels each.
     assert found.shape == (64, 80)
-    assert 0.2 < (found > 0).mean() < 1
+    assert 0 < (found > 0).mean() < 1
