@@ -12,6 +12,7 @@ from wsi_lpd import __version__
 
 from ._console import set_up_logging
 from .demo import demo
+from .encoders import encoders
 from .evaluate import evaluate
 from .info import info
 from .pretrain import pretrain
@@ -50,6 +51,7 @@ def _root(
 
 
 app.command("demo")(demo)
+app.command("encoders")(encoders)
 app.command("evaluate")(evaluate)
 app.command("info")(info)
 app.command("pretrain")(pretrain)

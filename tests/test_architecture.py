@@ -134,7 +134,19 @@ def test_the_library__never_prints():
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["tile"], ["train"], ["segment"], ["info"], ["synth"], ["evaluate"], ["demo"], ["pretrain"], ["prototypes"]],
+    [
+        [],
+        ["tile"],
+        ["train"],
+        ["segment"],
+        ["info"],
+        ["synth"],
+        ["evaluate"],
+        ["demo"],
+        ["pretrain"],
+        ["prototypes"],
+        ["encoders"],
+    ],
     ids=" ".join,
 )
 def test_help__imports_nothing_heavy(words):

@@ -1,4 +1,4 @@
-"""What a method changes in the defaults; a configuration file and `--set` still win over it."""
+"""What a method or a cache changes in the defaults; a configuration file and `--set` still win over it."""
 
 from __future__ import annotations
 
@@ -42,3 +42,12 @@ PRESETS: Final[Mapping[MethodName, Mapping[str, Any]]] = {
 """`pbip`: k-means bank of three, the refiner from the first step. `lpd-reference`: the shipped configuration of the
 published code (K = 3, weights, abrupt start after 3,000 of 18,744 iterations); its last two scales have weight 1.
 Its prototypes are as long as the last map of the default encoder, since the published diversity compares the two."""
+
+CACHED: Final[Mapping[str, float]] = {
+    "augment.mosaic": 0.0,
+    "augment.stain": 0.0,
+    "augment.brightness": 0.0,
+    "augment.contrast": 0.0,
+    "augment.blur": 0.0,
+}
+"""With `train.cache_features`: what a patch looks like is decided once. The eight flips and turns are cached views."""

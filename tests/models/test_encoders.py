@@ -130,8 +130,8 @@ def test_encoder__states_statistics_and_origin():
 def test_build_encoder__an_unknown_name_suggests_close_ones():
     with pytest.raises(ModelError, match=r"no model 'mit-b1'.*mit_b1"):
         build_encoder("mit-b1", scales=(1,))
-    with pytest.raises(ModelError, match="no model"):
-        build_encoder("hf-hub:owner/name", scales=(1,))
+    with pytest.raises(ModelError, match=r"no model 'uni2-H'; did you mean hf-hub:MahmoodLab/UNI2-h"):
+        build_encoder("uni2-H", scales=(1,))
 
 
 @pytest.mark.parametrize("scales", [(1, 4), (-1,), ()])

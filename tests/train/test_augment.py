@@ -15,7 +15,7 @@ def draws(seed=0, processes=None):
 
 def test_flips__give_all_eight_views_and_lose_no_pixel():
     image = torch.arange(3 * 5 * 5, dtype=torch.float32).reshape(1, 3, 5, 5)
-    views = flipped(image.expand(200, -1, -1, -1), draws())
+    views = flipped(image.expand(200, -1, -1, -1), draws().below(8, 200))
     assert len({tuple(view.flatten().tolist()) for view in views}) == 8
     assert all(
         torch.equal(view.flatten(1).sort(dim=1).values, image[0].flatten(1).sort(dim=1).values) for view in views
@@ -112,7 +112,7 @@ def test_three_processes__change_their_patches_as_one_does_with_all_of_them():
 
     def changed(part, processes=None):
         here = draws(3, processes)
-        turned = flipped(part, here)
+        turned = flipped(part, here.below(8, len(part)))
         return here.one(), recoloured(turned, config, here)
 
     whole = changed(images)

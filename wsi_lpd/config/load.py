@@ -12,13 +12,13 @@ from pydantic import ValidationError
 
 from wsi_lpd.config.project import Config
 from wsi_lpd.errors import ConfigError
-from wsi_lpd.presets import PRESETS
+from wsi_lpd.presets import CACHED, PRESETS
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Reads a YAML file (or starts from the defaults) and applies `key=value` overrides in order.
 
-    What neither states is the preset of the method (`wsi_lpd.presets`), and then the default.
+    What neither states is the preset of the method or of a cache (`wsi_lpd.presets`), and then the default.
 
     Args:
         path: A YAML file with any part of the schema; a missing key keeps its default.
@@ -30,7 +30,7 @@ def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Conf
     tree: dict[str, Any] = {} if path is None else _read_yaml(path)
     for override in overrides:
         _apply(tree, override)
-    tree = _merged(_preset(tree.get("method")), tree)
+    tree = _merged(_preset(tree), tree)
     return validated(tree, source="configuration" if path is None else str(path))
 
 
@@ -61,13 +61,16 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-def _preset(method: Any) -> dict[str, Any]:
-    """The method's preset as a tree; nothing for a method that validation will refuse."""
+def _preset(stated: Mapping[str, Any]) -> dict[str, Any]:
+    """The presets of the stated method and of a cache; nothing for a method that validation will refuse."""
     tree: dict[str, Any] = {}
-    for name, settings in PRESETS.items():
-        if name == method:
-            for key, value in settings.items():
-                _put(tree, key, value)
+    chosen = [settings for name, settings in PRESETS.items() if name == stated.get("method")]
+    train = stated.get("train")
+    if isinstance(train, Mapping) and train.get("cache_features") is True:
+        chosen.append(CACHED)
+    for settings in chosen:
+        for key, value in settings.items():
+            _put(tree, key, value)
     return tree
 
 

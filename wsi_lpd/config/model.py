@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, model_validator
 
 from wsi_lpd.config.section import Section
 
+HUB_PREFIXES: Final = ("hf-hub:", "hf_hub:")
+N_SCALES: Final = 3
+"""Scales of every encoder where `model.scales` names none."""
+
+
+def is_timm_name(encoder: str) -> bool:
+    """Whether `model.encoder` names one of timm's models, not a repository on the hub or a folder."""
+    return not encoder.startswith((*HUB_PREFIXES, ".", "~")) and "/" not in encoder and "\\" not in encoder
+
 
 class ModelConfig(Section):
     """The network: an encoder, and K prototypes per class seen at several scales."""
 
-    encoder: str = Field("regnety_002", description="timm model name, or mit_b0 ... mit_b5.")
+    encoder: str = Field(
+        "regnety_002",
+        description="timm model name, mit_b0 ... mit_b5, `hf-hub:owner/name`, or a folder as the hub has it; "
+        "`wsi-lpd encoders` lists those of pathology.",
+    )
     weights: str = Field(
-        "none", description="`none` (random), `timm` (the published ones), a local file, or `hf-hub:owner/name`."
+        "none",
+        description="`none` (random; of a hub name or folder its own), `timm` (the published ones), a local file or "
+        "folder, or `hf-hub:owner/name`.",
+    )
+    frozen: bool = Field(
+        False, description="Keep the encoder's weights as they are, and train only what comes after it."
+    )
+    adapter: bool | None = Field(
+        None,
+        description="Small trainable blocks behind the encoder, which give a plain transformer a map of half its "
+        "stride too; none = where the encoder is frozen or a plain transformer.",
     )
     last_stride: Literal[8, 16, 32] = Field(
         16,
         description="Coarsest stride, where the architecture allows a choice: 16 takes the last stage's down-sampling "
         "away, 8 that of the last two.",
     )
-    scales: tuple[int, ...] = Field(
-        (1, 2, 3),
+    scales: tuple[int, ...] | None = Field(
+        None,
         min_length=1,
-        description="Feature maps of the encoder that are used, counted from 0 as in timm's feature_info.",
+        description="Feature maps of the encoder that are used, counted from 0 as in timm's feature_info; none = 1, 2 "
+        "and 3, or of a plain transformer the blocks at half, three quarters and all of its depth.",
     )
     fusion_weights: tuple[float, ...] = Field(
         (0.1, 0.2, 0.7), description="Weight of each scale in the fused map; they are divided by their sum."
@@ -45,11 +69,24 @@ class ModelConfig(Section):
     initial_scale: float = Field(10.0, gt=0, description="First value of the factor on the cosine similarity.")
     background: bool = Field(True, description="Learn a background score beside the classes.")
 
+    @property
+    def n_scales(self) -> int:
+        """How many feature maps are used."""
+        return N_SCALES if self.scales is None else len(self.scales)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_of_a_named_source(cls, tree: Any) -> Any:
+        """A repository or folder brings its weights along."""
+        if isinstance(tree, dict) and isinstance(tree.get("encoder"), str) and not is_timm_name(tree["encoder"]):
+            return tree | {"weights": tree["encoder"] if tree.get("weights", "none") == "none" else tree["weights"]}
+        return tree
+
     @model_validator(mode="after")
     def _one_weight_per_scale(self) -> ModelConfig:
-        if len(self.fusion_weights) != len(self.scales):
+        if len(self.fusion_weights) != self.n_scales:
             raise ValueError(
-                f"fusion_weights has {len(self.fusion_weights)} numbers for {len(self.scales)} scales; give one each"
+                f"fusion_weights has {len(self.fusion_weights)} numbers for {self.n_scales} scales; give one each"
             )
         return self
 

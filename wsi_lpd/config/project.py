@@ -10,7 +10,7 @@ from wsi_lpd.config.section import Section
 from wsi_lpd.config.segment import SegmentConfig
 from wsi_lpd.config.tile import TileConfig
 from wsi_lpd.config.train import AugmentConfig, TrainConfig
-from wsi_lpd.presets import MethodName
+from wsi_lpd.presets import CACHED, MethodName
 
 
 class Config(Section):
@@ -55,10 +55,24 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _one_loss_weight_per_scale(self) -> Config:
-        if len(self.loss.scale_weights) != len(self.model.scales):
+    def _what_a_cache_needs(self) -> Config:
+        if not self.train.cache_features:
+            return self
+        if not self.model.frozen:
+            raise ValueError("train.cache_features needs an encoder that stays as it is; set model.frozen=true")
+        changing = [name for name in CACHED if getattr(self.augment, name.removeprefix("augment.")) != CACHED[name]]
+        if changing:
             raise ValueError(
-                f"loss.scale_weights has {len(self.loss.scale_weights)} numbers for {len(self.model.scales)} "
+                "train.cache_features looks at every patch once, so its colours and neighbours cannot change; set "
+                f"{', '.join(f'{name}=0' for name in changing)}, or leave them out (flips are kept, as eight views)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_loss_weight_per_scale(self) -> Config:
+        if len(self.loss.scale_weights) != self.model.n_scales:
+            raise ValueError(
+                f"loss.scale_weights has {len(self.loss.scale_weights)} numbers for {self.model.n_scales} "
                 "model.scales; give one each"
             )
         return self

@@ -70,6 +70,14 @@ class TrainConfig(Section):
         "torchrun does the same for several GPUs or machines.",
     )
     workers: int = Field(2, ge=0, description="Processes that read patches; 0 reads in the main one.")
+    cache_features: bool = Field(
+        False,
+        description="Compute the maps of a frozen encoder once and read them from then on; flips are kept as eight "
+        "views, changes of colour and mosaics are off.",
+    )
+    cache_dir: str | None = Field(
+        None, description="Folder of cached maps, on a fast disk; none = `features` beside the runs."
+    )
     worker_start: Literal["auto", "fork", "spawn", "forkserver"] = Field(
         "auto", description="How they are started; `auto` is what Python does on this system."
     )

@@ -110,7 +110,7 @@ class LpdReference(Method):
 
     def _built(self, step: Step) -> _FrozenEye:
         width = self.config.model.prototype_dim if self.config.reference.raw_prototypes else REFINER_DIM
-        encoder = frozen_encoder(self.config, step.images.device)
+        encoder = frozen_encoder(self.config, step.images.device, scale=step.network.encoder.scales[-1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.train.seed)
             eye = _FrozenEye(encoder, width)

@@ -102,7 +102,7 @@ class Refiner:
         if self._config.loss.refiner == "own":
             return output.features[-1]
         if self._frozen is None:
-            self._frozen = frozen_encoder(self._config, step.images.device)
+            self._frozen = frozen_encoder(self._config, step.images.device, scale=step.network.encoder.scales[-1])
         with torch.no_grad():
             maps: list[Tensor] = self._frozen((step.images - step.network.mean) / step.network.std)
         return maps[-1]

@@ -17,6 +17,7 @@ from wsi_lpd.errors import ModelError
 from wsi_lpd.versions import versions_of
 
 if TYPE_CHECKING:
+    from wsi_lpd.models.blueprint import Blueprint
     from wsi_lpd.models.encoders import Encoder
 
 CARD_FILE: Final = "model.json"
@@ -52,9 +53,11 @@ class Calibration(_Part):
 
 
 class EncoderCard(_Part):
-    """The encoder, and where its weights came from."""
+    """The encoder, what timm builds for it (None = its name), and where its weights came from."""
 
     name: str
+    architecture: str | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict)
     scales: tuple[int, ...]
     channels: tuple[int, ...]
     reductions: tuple[int, ...]
@@ -119,7 +122,7 @@ class ModelCard(_Part):
         model = self.config.model
         for name, stated, configured in (
             ("encoder.name", self.encoder.name, model.encoder),
-            ("encoder.scales", self.encoder.scales, model.scales),
+            ("encoder.scales", self.encoder.scales, self.encoder.scales if model.scales is None else model.scales),
             ("encoder.last_stride", self.encoder.last_stride, model.last_stride),
             ("fusion_weights", self.fusion_weights, model.fusion_weights),
             ("prototypes_per_class", self.prototypes_per_class, model.prototypes_per_class),
@@ -129,6 +132,14 @@ class ModelCard(_Part):
             if stated != configured:
                 raise ValueError(f"{name} is {stated}, but config.model says {configured}")
         return self
+
+    def blueprint(self) -> Blueprint:
+        """What timm builds for the encoder, and the statistics of its input: neither hub nor folder is asked again."""
+        from wsi_lpd.models.blueprint import Blueprint
+
+        encoder = self.encoder
+        architecture = encoder.name if encoder.architecture is None else encoder.architecture
+        return Blueprint(architecture, encoder.arguments, self.mean, self.std, licence=encoder.licence)
 
     @classmethod
     def describing(
@@ -156,6 +167,8 @@ class ModelCard(_Part):
             std=encoder.std,
             encoder=EncoderCard(
                 name=encoder.name,
+                architecture=encoder.blueprint.architecture,
+                arguments=dict(encoder.blueprint.arguments),
                 scales=encoder.scales,
                 channels=encoder.channels,
                 reductions=encoder.reductions,

@@ -6,28 +6,32 @@ so convolutional networks, Swin, PVT, ConvNeXt and plain vision transformers loo
 
 from __future__ import annotations
 
-import difflib
-import itertools
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any
 
-import timm
 import torch.nn.functional as F
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models.pvt_v2 import PyramidVisionTransformerV2
 from torch import Tensor, nn
 
+from wsi_lpd.config.model import is_timm_name
 from wsi_lpd.errors import ModelError
-from wsi_lpd.models import mit as _mit  # noqa: F401  registers mit_b0 ... mit_b5 with timm
+from wsi_lpd.models.blueprint import Blueprint, find_blueprint
 from wsi_lpd.models.weights import Weights, load_weights
+
+_STAGES = (1, 2, 3)
+"""Used of a network with stages, where nothing else is asked for."""
 
 
 class Encoder(nn.Module):
     """Feature maps of one network at several scales.
 
     Attributes:
-        name: The timm name.
+        name: As `model.encoder` names it.
+        blueprint: What timm built.
+        is_plain: Whether all stages have one stride, as the blocks of a plain vision transformer do.
         scales: Stages that are returned, counted from 0, in the order asked for.
         channels: Channels of each returned map.
         reductions: Input pixels per feature pixel of each returned map.
@@ -43,6 +47,7 @@ class Encoder(nn.Module):
         body: Any,
         *,
         name: str,
+        blueprint: Blueprint,
         scales: Sequence[int],
         weights: Weights,
         multiple_px: int,
@@ -52,18 +57,28 @@ class Encoder(nn.Module):
         info = [dict(body.feature_info[i]) for i in range(len(body.feature_info))]
         config: dict[str, Any] = getattr(body, "pretrained_cfg", {})
         self.name = name
+        self.blueprint = blueprint
+        self.is_plain = is_plain(body)
         self.scales = tuple(scales)
         self.channels = tuple(int(info[scale]["num_chs"]) for scale in scales)
         self.reductions = tuple(int(info[scale]["reduction"]) for scale in scales)
-        self.mean = _three(weights.mean, config.get("mean"), IMAGENET_DEFAULT_MEAN)
-        self.std = _three(weights.std, config.get("std"), IMAGENET_DEFAULT_STD)
-        self.licence = weights.licence
+        self.mean = _three(weights.mean, blueprint.mean, config.get("mean"), IMAGENET_DEFAULT_MEAN)
+        self.std = _three(weights.std, blueprint.std, config.get("std"), IMAGENET_DEFAULT_STD)
+        self.licence = weights.licence if weights.licence is not None else blueprint.licence
         self.weights = weights.provenance
         self.fixed_size_px = fixed_size_px
         self._multiple_px = multiple_px
         self._stages = sorted(set(scales))
-        body.prune_intermediate_layers(self._stages, prune_norm=True, prune_head=True)
+        # A plain transformer hands its stream on without a norm; its tokens are meant to be read through the last one.
+        with_norm = self.is_plain and "norm" in inspect.signature(body.forward_intermediates).parameters
+        self._options = {"norm": True} if with_norm else {}
+        body.prune_intermediate_layers(self._stages, prune_norm=not with_norm, prune_head=True)
         self.body: Any = body
+
+    @property
+    def cell_px(self) -> int:
+        """Side of the least square of input pixels that holds a whole number of positions of every map."""
+        return math.lcm(*self.reductions)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Feature maps of normalised images.
@@ -82,7 +97,7 @@ class Encoder(nn.Module):
         """
         height, width = images.shape[-2:]
         maps = self.body.forward_intermediates(
-            self._padded(images), indices=self._stages, output_fmt="NCHW", intermediates_only=True
+            self._padded(images), indices=self._stages, output_fmt="NCHW", intermediates_only=True, **self._options
         )
         return [
             maps[self._stages.index(scale)][..., : math.ceil(height / r), : math.ceil(width / r)]
@@ -103,62 +118,65 @@ class Encoder(nn.Module):
         return F.pad(images, (0, right, 0, bottom), mode="replicate") if right or bottom else images
 
 
-def build_encoder(name: str, *, weights: str = "none", last_stride: int = 16, scales: Sequence[int]) -> Encoder:
-    """Builds an encoder by its timm name.
+def build_encoder(
+    name: str,
+    *,
+    weights: str = "none",
+    last_stride: int = 16,
+    scales: Sequence[int] | None = None,
+    blueprint: Blueprint | None = None,
+) -> Encoder:
+    """Builds an encoder by its name.
 
     Args:
-        name: A timm model name, also with a tag (`resnet50.a1_in1k`), or mit_b0 ... mit_b5.
+        name: A timm model name, also with a tag (`resnet50.a1_in1k`), mit_b0 ... mit_b5, `hf-hub:owner/name`, or a
+            folder in the hub's layout.
         weights: `none` draws them from torch's generator and touches neither network nor disk; everything else is
             explained at `load_weights`.
         last_stride: 16 takes the down-sampling of the last stage away, 8 that of the last two, where the architecture
             allows it without new parameters: PVT-v2 and MiT (their patch embeddings get stride 1) and the
             convolutional networks that timm can dilate (`output_stride`). Others keep 32; `Encoder.reductions` says
             what came of it.
-        scales: Stages to return, counted from 0.
+        scales: Stages to return, counted from 0; None = `default_scales`.
+        blueprint: What the name stands for, where it is known already and must not be looked up.
 
     Raises:
         ModelError: If the name or a scale does not exist, or the weights cannot be had or do not fit.
     """
-    _check_name(name)
-    body, fixed_size_px = _create(name, last_stride=last_stride)
-    _check_scales(name, body, scales)
+    plan = find_blueprint(name, weights=weights) if blueprint is None else blueprint
+    body, fixed_size_px = plan.body(last_stride=last_stride)
+    chosen = default_scales(body) if scales is None else scales
+    _check_scales(name, body, chosen)
     # Taken before the last stride goes: the key-value reduction of PVT-v2 and MiT needs whole 32 px blocks.
     multiple_px = math.lcm(*(int(body.feature_info[i]["reduction"]) for i in range(len(body.feature_info))))
-    loaded = Weights("random") if weights == "none" else load_weights(body, weights, name=name)
-    if isinstance(body, PyramidVisionTransformerV2):
-        _unstride(body, last_stride)
-    return Encoder(body, name=name, scales=scales, weights=loaded, multiple_px=multiple_px, fixed_size_px=fixed_size_px)
-
-
-def _check_name(name: str) -> None:
-    if timm.is_model(name):
-        return
-    known = timm.list_models()
-    close = difflib.get_close_matches(name, known, n=5) or ["pvt_v2_b0", "resnet50", "convnext_tiny"]
-    raise ModelError(
-        f"model.encoder: timm has no model {name!r}; did you mean {', '.join(close)}? "
-        "`python -c 'import timm; print(timm.list_models())'` prints all."
+    expected = plan.architecture if is_timm_name(name) else None
+    loaded = Weights("random") if weights == "none" else load_weights(body, weights, name=expected)
+    unstride(body, last_stride)
+    return Encoder(
+        body,
+        name=name,
+        blueprint=plan,
+        scales=chosen,
+        weights=loaded,
+        multiple_px=multiple_px,
+        fixed_size_px=fixed_size_px,
     )
 
 
-def _create(name: str, *, last_stride: int) -> tuple[Any, tuple[int, int] | None]:
-    """The plain network, and the only image size it takes (none = any)."""
-    config = timm.get_pretrained_cfg(name)
-    fixed_size_px = None
-    if config is not None and config.fixed_input_size:
-        fixed_size_px = (int(config.input_size[1]), int(config.input_size[2]))
-    # Networks name these options differently or do not have them; timm refuses unknown ones with these errors.
-    strides: list[dict[str, Any]] = [{"output_stride": last_stride}] if last_stride < 32 else []
-    sizes: list[dict[str, Any]] = [{"strict_img_size": False}, {"dynamic_img_size": True}] if fixed_size_px else []
-    for size, stride in itertools.product([*sizes, {}], [*strides, {}]):
-        try:
-            body = timm.create_model(name, pretrained=False, num_classes=0, **size, **stride)
-        except (TypeError, AssertionError, NotImplementedError):
-            if size or stride:
-                continue
-            raise
-        return body, None if size else fixed_size_px
-    raise AssertionError("the last attempt returns or raises")
+def is_plain(body: Any) -> bool:
+    """Whether all stages have one stride, as the blocks of a plain vision transformer do."""
+    return len({int(body.feature_info[i]["reduction"]) for i in range(len(body.feature_info))}) == 1
+
+
+def default_scales(body: Any) -> tuple[int, ...]:
+    """Stages 1 to 3; of a plain transformer the blocks at half, three quarters and all of its depth.
+
+    The first half of a transformer tells colours and edges apart more than tissues.
+    """
+    if not hasattr(body, "feature_info") or not is_plain(body):
+        return _STAGES
+    depth = len(body.feature_info)
+    return tuple(max(0, math.ceil(depth * share) - 1) for share in (0.5, 0.75, 1.0))
 
 
 def _check_scales(name: str, body: Any, scales: Sequence[int]) -> None:
@@ -176,8 +194,13 @@ def _check_scales(name: str, body: Any, scales: Sequence[int]) -> None:
         )
 
 
-def _unstride(body: Any, last_stride: int) -> None:
-    """Takes the stride of the last stages away; a patch embedding 3 pixels wide with padding 1 keeps its size."""
+def unstride(body: Any, last_stride: int) -> None:
+    """Takes the stride of a PVT-v2's or MiT's last stages away; of other networks none, which timm dilates if it can.
+
+    A patch embedding 3 pixels wide with padding 1 keeps its size.
+    """
+    if not issubclass(type(body), PyramidVisionTransformerV2):
+        return
     for stage, info in zip(body.stages, body.feature_info, strict=True):
         if info["reduction"] > last_stride:
             stage.downsample.proj.stride = (1, 1)

@@ -6,12 +6,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, overload
+from typing import Final, Literal, overload
 
 import huggingface_hub
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from wsi_lpd.errors import ModelError
+
+WEIGHT_FILES: Final = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
+"""Names in a folder with the hub's layout, best first."""
 
 _PROBE_TIMEOUT_S = 10.0
 
@@ -43,10 +46,9 @@ def hub_file(repository: str, names: Sequence[str], *, required: bool = True) ->
     owner_name, _, revision = repository.partition("@")
     wanted = revision or None
     try:
-        for name in names:
-            cached = huggingface_hub.try_to_load_from_cache(owner_name, name, revision=wanted)
-            if isinstance(cached, str):
-                return Path(cached)
+        found = cached_file(repository, names)
+        if found is not None:
+            return found
         if not _hub_answers():
             if not required:
                 return None
@@ -73,6 +75,16 @@ def hub_file(repository: str, names: Sequence[str], *, required: bool = True) ->
     raise ModelError(f"model.weights: {repository} holds none of {', '.join(names)}")
 
 
+def cached_file(repository: str, names: Sequence[str]) -> Path | None:
+    """The first of `names` that the local cache holds of a repository; asks nobody."""
+    owner_name, _, revision = repository.partition("@")
+    for name in names:
+        cached = huggingface_hub.try_to_load_from_cache(owner_name, name, revision=revision or None)
+        if isinstance(cached, str):
+            return Path(cached)
+    return None
+
+
 def _hub_answers() -> bool:
     """Whether the hub can be reached; any HTTP answer counts, proxies of the environment are used."""
     if huggingface_hub.constants.HF_HUB_OFFLINE:
@@ -89,10 +101,12 @@ def _hub_answers() -> bool:
 
 def _offline(repository: str, names: Sequence[str]) -> str:
     cache = huggingface_hub.constants.HF_HUB_CACHE
+    owner_name = repository.partition("@")[0]
+    folder = owner_name.rpartition("/")[2]
     return (
         f"model.weights: {repository} ({names[0]}) is not in the cache {cache}, and the Hugging Face hub "
-        f"({huggingface_hub.constants.ENDPOINT}) cannot be reached. Start from random weights with --set "
-        "model.weights=none, or give a file with --set model.weights=FILE; or fetch them where there is a network "
-        f"(`hf download {repository.partition('@')[0]}`), bring the folder HF_HOME of that machine here, set HF_HOME "
-        "to it and HF_HUB_OFFLINE=1."
+        f"({huggingface_hub.constants.ENDPOINT}) cannot be reached. Fetch it where there is a network "
+        f"(`hf download {owner_name} --local-dir {folder}`), bring the folder here and give --set "
+        f"model.weights={folder}; or bring the folder HF_HOME of that machine, set HF_HOME to it and HF_HUB_OFFLINE=1. "
+        "Random weights: --set model.weights=none, with a timm name as the encoder."
     )

@@ -17,6 +17,6 @@ def load_network(run: Path) -> tuple[LpdNetwork, ModelCard]:
     """
     card = load_card(run)
     config = card.config.model.model_copy(update={"weights": "none"})
-    network = build_network(config, n_classes=len(card.classes))
+    network = build_network(config, n_classes=len(card.classes), blueprint=card.blueprint())
     restore(network, run)
     return network.eval(), card

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,8 @@ from torch.nn import functional as F
 
 from wsi_lpd.config import ModelConfig
 from wsi_lpd.models.activation import relative_logits, stretched_to_one, with_background
+from wsi_lpd.models.adapter import Adapter
+from wsi_lpd.models.blueprint import Blueprint
 from wsi_lpd.models.encoders import Encoder, build_encoder
 from wsi_lpd.models.prototypes import REFINER_DIM, Prototypes
 
@@ -49,6 +53,11 @@ class LpdNetwork(nn.Module):
     def __init__(self, encoder: Encoder, *, n_classes: int, config: ModelConfig) -> None:
         super().__init__()
         self.encoder = encoder
+        self.frozen = config.frozen
+        if config.frozen:
+            encoder.requires_grad_(False).eval()
+        adapts = config.frozen or encoder.is_plain if config.adapter is None else config.adapter
+        self.adapter = Adapter(encoder.channels, refines=encoder.is_plain) if adapts else None
         self.relative_scores = config.scores == "relative"
         self.prototypes = Prototypes(
             n_classes=n_classes,
@@ -66,7 +75,29 @@ class LpdNetwork(nn.Module):
         weights = torch.tensor(config.fusion_weights)
         self.register_buffer("fusion", weights / weights.sum(), persistent=False)
 
-    def forward(self, images: Tensor, *, mosaic: int = 1) -> NetworkOutput:
+    def train(self, mode: bool = True) -> Self:
+        """As of every module; a frozen encoder stays in eval mode."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+    def maps(self, images: Tensor, *, mosaic: int = 1) -> list[Tensor]:
+        """What the encoder says of images, one map (B, D_s, h_s, w_s) per scale.
+
+        Those of a frozen encoder have no graph and are float32 with the digits of half precision, as they are cached: a
+        network learns the same from a cache as without one, and sees the same afterwards.
+
+        Args:
+            images: RGB in [0, 1], (B, 3, H, W).
+            mosaic: See `forward`.
+        """
+        with torch.no_grad() if self.frozen else nullcontext():
+            normalised = (images - self.mean) / self.std
+            maps = [taken_apart(f, mosaic) for f in self.encoder(put_together(normalised, mosaic))]
+            return [halved(f).float() for f in maps] if self.frozen else maps
+
+    def forward(self, images: Tensor, *, mosaic: int = 1, maps: Sequence[Tensor] | None = None) -> NetworkOutput:
         """Runs the network.
 
         Args:
@@ -74,9 +105,11 @@ class LpdNetwork(nn.Module):
             mosaic: The encoder sees `mosaic` x `mosaic` images as one, and what it says of each is taken apart again.
                 An image then has strange neighbours, so that a position cannot lean on what the rest of the image
                 holds; B must be a multiple of its square.
+            maps: Result of `maps` for these images, where it is known already.
         """
-        normalised = (images - self.mean) / self.std
-        features = [taken_apart(f, mosaic) for f in self.encoder(put_together(normalised, mosaic))]
+        features = self.maps(images, mosaic=mosaic) if maps is None else list(maps)
+        if self.adapter is not None:
+            features = self.adapter(features)
         similarity = [self.prototypes.similarity(f, s) for s, f in enumerate(features)]
         class_maps = [self.prototypes.class_maps(a, s) for s, a in enumerate(similarity)]
         class_logits = [maps.mean(dim=(2, 3)) for maps in class_maps]
@@ -95,6 +128,11 @@ class LpdNetwork(nn.Module):
         twin = copy.copy(self)
         twin._modules = {**self._modules, "encoder": encoder}
         return twin
+
+    def learnt_state(self) -> dict[str, Tensor]:
+        """What training changes: the tensors themselves, by name, without those of a frozen encoder."""
+        state: dict[str, Tensor] = self.state_dict(keep_vars=True)
+        return {name: value for name, value in state.items() if not (self.frozen and name.startswith("encoder."))}
 
     def fused(self, maps: Sequence[Tensor]) -> Tensor:
         """Weighted mean over the scales of (B, X, h_s, w_s) maps, bilinear at the size of the first."""
@@ -132,6 +170,12 @@ class LpdNetwork(nn.Module):
         return fused.reshape(len(fused), n_classes, n_prototypes, *fused.shape[-2:])
 
 
+def halved(maps: Tensor) -> Tensor:
+    """Maps in half precision; the few values beyond its range become its largest."""
+    limit = torch.finfo(torch.float16).max
+    return maps.clamp(-limit, limit).half()
+
+
 def put_together(images: Tensor, side: int) -> Tensor:
     """(B, C, H, W) to (B / side^2, C, side H, side W): neighbours in the batch become neighbours in the picture."""
     batch, channels, height, width = images.shape
@@ -146,13 +190,22 @@ def taken_apart(maps: Tensor, side: int) -> Tensor:
     return grid.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, height // side, width // side)
 
 
-def build_network(config: ModelConfig, *, n_classes: int) -> LpdNetwork:
+def build_network(config: ModelConfig, *, n_classes: int, blueprint: Blueprint | None = None) -> LpdNetwork:
     """An encoder with its weights, and fresh prototypes for `n_classes` classes.
+
+    Args:
+        config: The network.
+        n_classes: C.
+        blueprint: What the encoder's name stands for, where it must not be looked up.
 
     Raises:
         ModelError: If the encoder or its weights cannot be had.
     """
     encoder = build_encoder(
-        config.encoder, weights=config.weights, last_stride=config.last_stride, scales=config.scales
+        config.encoder,
+        weights=config.weights,
+        last_stride=config.last_stride,
+        scales=config.scales,
+        blueprint=blueprint,
     )
     return LpdNetwork(encoder, n_classes=n_classes, config=config)

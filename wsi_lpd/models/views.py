@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+VIEWS: Final = 8
+"""How many there are."""
+
 _SHIFTS: Final[Mapping[int, Sequence[tuple[int, int]]]] = {
     1: ((0, 0),),
     2: ((0, 0), (2, 2)),

@@ -6,7 +6,6 @@ Nothing is unpickled, the network is touched for `timm` and `hf-hub:` only, and 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import pickle
 import sys
@@ -23,13 +22,12 @@ from timm.models import clean_state_dict
 from torch import Tensor
 
 from wsi_lpd.errors import ModelError
+from wsi_lpd.models.blueprint import ABOUT_FILES, read_about, statistics_of
 from wsi_lpd.models.fit import misfit
-from wsi_lpd.models.hub import hub_file
+from wsi_lpd.models.hub import WEIGHT_FILES, hub_file
+from wsi_lpd.models.vit_layout import timm_keys
 
 _logger = logging.getLogger(__name__)
-
-WEIGHT_FILES: Final = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
-"""Names in a folder with the hub's layout, best first."""
 
 _WRAPPERS: Final = ("state_dict_ema", "model_ema", "state_dict", "model")
 """Keys under which training scripts keep the weights, averaged ones first."""
@@ -55,14 +53,14 @@ class _Source:
     about: Mapping[str, Any]
 
 
-def load_weights(body: Any, weights: str, *, name: str) -> Weights:
+def load_weights(body: Any, weights: str, *, name: str | None) -> Weights:
     """Loads pretrained weights into a timm network built with `num_classes=0`.
 
     Args:
         body: The network; unchanged if this raises.
         weights: `timm` (the published ones of that name), `hf-hub:owner/name[@revision]`, a weights file
             (.safetensors, or .pth, .pt, .bin, which are read without unpickling), or a folder in the hub's layout.
-        name: timm's name of the network.
+        name: timm's name of the network, which that of the weights must be; None for one that is described otherwise.
 
     Raises:
         ModelError: If there are no such weights, they cannot be had or read, or they do not fit the network.
@@ -74,7 +72,7 @@ def load_weights(body: Any, weights: str, *, name: str) -> Weights:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     notes = "".join(f"; {note}" for note in source.about.get("notes") or ())
     left_out = f"; left out {', '.join(dropped)}" if dropped else ""
-    _logger.info("encoder %s: weights from %s%s", name, source.label, left_out)
+    _logger.info("encoder: weights from %s%s", source.label, left_out)
     return Weights(
         provenance=f"{source.label} (sha256:{digest}){notes}{left_out}",
         licence=source.about.get("license"),
@@ -117,7 +115,7 @@ def _torch_load(path: Path) -> Any:
         ) from err
 
 
-def _locate(weights: str, *, name: str) -> _Source:
+def _locate(weights: str, *, name: str | None) -> _Source:
     if weights == "timm":
         return _published(name)
     if weights.startswith(("hf-hub:", "hf_hub:")):
@@ -133,7 +131,9 @@ def _locate(weights: str, *, name: str) -> _Source:
     )
 
 
-def _published(name: str) -> _Source:
+def _published(name: str | None) -> _Source:
+    if name is None:
+        raise ModelError("model.weights=timm is for encoders that timm names; leave it out, or give a file or folder")
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.hf_hub_id or str(config.custom_load) == "hf":
         hint = f"hf-hub:nvidia/{name.replace('_', '-')}" if name.startswith("mit_b") else "hf-hub:owner/name"
@@ -146,52 +146,31 @@ def _published(name: str) -> _Source:
     return _Source(f"{config.hf_hub_id}/{file.name}", file, {"license": config.license})
 
 
-def _on_hub(repository: str, *, name: str) -> _Source:
+def _on_hub(repository: str, *, name: str | None) -> _Source:
     file = hub_file(repository, WEIGHT_FILES)
-    about = _about([hub_file(repository, [n], required=False) for n in _ABOUT_FILES], label=repository, name=name)
+    about = _about([hub_file(repository, [n], required=False) for n in ABOUT_FILES], label=repository, name=name)
     return _Source(f"hf-hub:{repository}/{file.name}", file, about)
 
 
-def _in_folder(folder: Path, *, name: str) -> _Source:
+def _in_folder(folder: Path, *, name: str | None) -> _Source:
     file = next((folder / n for n in WEIGHT_FILES if (folder / n).is_file()), None)
     if file is None:
         raise ModelError(f"{folder}: holds no weights; expected one of {', '.join(WEIGHT_FILES)} in it")
     return _Source(
-        f"{folder.name}/{file.name}", file, _about([folder / n for n in _ABOUT_FILES], label=str(folder), name=name)
+        f"{folder.name}/{file.name}", file, _about([folder / n for n in ABOUT_FILES], label=str(folder), name=name)
     )
 
 
-_ABOUT_FILES: Final = ("config.json", "preprocessor_config.json")
-
-
-def _about(files: Sequence[Path | None], *, label: str, name: str) -> dict[str, Any]:
-    """Licence, mean, std and notes as a folder of timm's or transformers' layout states them."""
-    config: dict[str, Any] = {}
-    for file in files:
-        if file is not None and file.is_file():
-            config |= _read_json(file)
+def _about(files: Sequence[Path | None], *, label: str, name: str | None) -> dict[str, Any]:
+    """Licence, mean and std as a folder of timm's or transformers' layout states them."""
+    config = read_about(files)
     stated = config.get("architecture")
-    if isinstance(stated, str) and stated.partition(".")[0] != name.partition(".")[0]:
+    if name is not None and isinstance(stated, str) and stated.partition(".")[0] != name.partition(".")[0]:
         raise ModelError(
             f"model.weights: {label} holds weights of {stated}, the encoder is {name}. Set model.encoder={stated}, "
             "or give other weights."
         )
-    nested = config.get("pretrained_cfg")
-    card: dict[str, Any] = nested if isinstance(nested, dict) else {}
-    return {
-        "license": card.get("license", config.get("license")),
-        "mean": card.get("mean", config.get("image_mean")),
-        "std": card.get("std", config.get("image_std")),
-        "notes": card.get("notes"),
-    }
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise ModelError(f"{file}: cannot be read as JSON ({_one_line(err)})") from err
-    return content if isinstance(content, dict) else {}
+    return statistics_of(config)
 
 
 def _fitted(body: Any, state: Mapping[str, Tensor], *, label: str) -> tuple[dict[str, Tensor], list[str]]:
@@ -212,6 +191,7 @@ def _fitted(body: Any, state: Mapping[str, Tensor], *, label: str) -> tuple[dict
 
 def _converted(body: Any, state: Mapping[str, Tensor], *, label: str) -> Mapping[str, Tensor]:
     """The keys as the network names them: timm keeps a function of this name beside networks with older layouts."""
+    state = timm_keys(state)
     convert = getattr(sys.modules[type(body).__module__], "checkpoint_filter_fn", None)
     if convert is None:
         return state

@@ -20,7 +20,7 @@ from wsi_lpd.types import AnyArray, Float32Array, Int64Array
 
 METADATA: Final = "zarr.json"
 
-_LITTLE: Final = {"name": "bytes", "configuration": {"endian": "little"}}
+LITTLE: Final = {"name": "bytes", "configuration": {"endian": "little"}}
 _ZSTD: Final = {"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}}
 
 
@@ -34,8 +34,8 @@ def create(path: Path, meta: StoreMeta, coords: Int64Array, tissue: Float32Array
         tissue: See `store.py`; (N,).
     """
     group = {"attributes": meta.model_dump(mode="json"), "zarr_format": 3, "node_type": "group"}
-    _write_json(path, group)
-    _write_json(path / "patches", _patches_metadata(len(coords), meta.patch_px))
+    write_json(path, group)
+    write_json(path / "patches", _patches_metadata(len(coords), meta.patch_px))
     _write_filled(path / "coords", coords, "int64", ("patch", "xy"))
     _write_filled(path / "tissue", tissue, "float32", ("patch",))
 
@@ -62,10 +62,10 @@ def _patches_metadata(n_patches: int, side_px: int) -> dict[str, Any]:
     sharding = {
         "chunk_shape": [1, side_px, side_px, 3],
         "codecs": [{"name": "bytes"}, _ZSTD],
-        "index_codecs": [_LITTLE, {"name": "crc32c"}],
+        "index_codecs": [LITTLE, {"name": "crc32c"}],
         "index_location": "end",
     }
-    return _array_metadata(
+    return array_metadata(
         (n_patches, side_px, side_px, 3),
         "uint8",
         chunk_shape=(patches_per_shard(side_px), side_px, side_px, 3),
@@ -75,7 +75,7 @@ def _patches_metadata(n_patches: int, side_px: int) -> dict[str, Any]:
     )
 
 
-def _array_metadata(
+def array_metadata(
     shape: tuple[int, ...],
     data_type: str,
     *,
@@ -84,7 +84,7 @@ def _array_metadata(
     codecs: list[dict[str, Any]],
     dimension_names: tuple[str, ...],
 ) -> dict[str, Any]:
-    """In zarr's own order of the keys."""
+    """The metadata of an array, in zarr's own order of the keys."""
     return {
         "shape": shape,
         "data_type": data_type,
@@ -103,15 +103,15 @@ def _array_metadata(
 def _write_filled(folder: Path, values: AnyArray, data_type: str, dimension_names: tuple[str, ...]) -> None:
     """An array in one chunk; an empty one has none."""
     values = values.astype(np.dtype(data_type).newbyteorder("<"))
-    metadata = _array_metadata(
+    metadata = array_metadata(
         values.shape,
         data_type,
         chunk_shape=(max(len(values), 1), *values.shape[1:]),
         fill_value=values.dtype.type(0).item(),
-        codecs=[_LITTLE, _ZSTD],
+        codecs=[LITTLE, _ZSTD],
         dimension_names=dimension_names,
     )
-    _write_json(folder, metadata)
+    write_json(folder, metadata)
     if len(values):
         chunk = _chunk_path(folder, values.ndim)
         chunk.parent.mkdir(parents=True)
@@ -123,6 +123,7 @@ def _chunk_path(folder: Path, n_dimensions: int) -> Path:
     return folder.joinpath("c", *["0"] * n_dimensions)
 
 
-def _write_json(folder: Path, tree: dict[str, Any]) -> None:
+def write_json(folder: Path, tree: dict[str, Any]) -> None:
+    """Makes the folder of a group or array, with its metadata."""
     folder.mkdir(parents=True)
     (folder / METADATA).write_text(json.dumps(tree, indent=2), encoding="utf-8")

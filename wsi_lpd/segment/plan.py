@@ -128,8 +128,11 @@ def window_grid(slide: Slide, predictor: Predictor, config: SegmentConfig, strid
             f"{slide.path.name}: has {slide.mpp:.4g} um per pixel, the model expects {predictor.card.mpp:.4g}; "
             "enlarging it invents detail. Use a model trained at a coarser mpp, or pass --allow-upsampling"
         )
-    window_px = predictor.window_px if config.window_px is None else config.window_px
-    window_px = math.ceil(window_px / stride) * stride
+    if config.window_px is None:  # whole cells of the network, or its maps would be wider than the window
+        unit = math.lcm(stride, predictor.cell_px)
+        window_px = math.ceil(predictor.window_px / unit) * unit
+    else:
+        window_px = math.ceil(config.window_px / stride) * stride
     return WindowGrid(
         width_px=math.ceil(slide.size_px.width / scale),
         height_px=math.ceil(slide.size_px.height / scale),

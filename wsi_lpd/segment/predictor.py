@@ -72,7 +72,8 @@ class Predictor:
     @property
     def window_px(self) -> int:
         """Side of the windows that suit the model: a mosaic of patches where it learnt from those, else one patch."""
-        return self.card.patch_px * (MOSAIC_SIDE if self.card.config.augment.mosaic > 0 else 1)
+        mosaics = self.card.config.augment.mosaic > 0 and self.card.patch_px % self.cell_px == 0
+        return self.card.patch_px * (MOSAIC_SIDE if mosaics else 1)
 
     @property
     def cell_px(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,9 +54,8 @@ class Draws:
         return of_all[self.processes.rank * count :][:count]
 
 
-def flipped(images: Tensor, draws: Draws) -> Tensor:
-    """Each patch of (B, 3, S, S) in one of its eight flips and quarter turns."""
-    codes = draws.below(8, images.shape[0])
+def flipped(images: Tensor, codes: Sequence[int]) -> Tensor:
+    """Each patch of (B, 3, S, S) in one of its eight flips and quarter turns, numbered as in `wsi_lpd.models.views`."""
     return torch.stack([turned(image, code) for image, code in zip(images, codes, strict=True)])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from wsi_lpd.models.network import LpdNetwork
@@ -15,18 +16,21 @@ from wsi_lpd.models.network import LpdNetwork
 class AveragedNetwork:
     """A network whose weights and statistics are the exponential moving average of another's.
 
+    A frozen encoder is shared by the two.
+
     Torch's `AveragedModel` does the same, but asks a tensor at every step whether it is the first one.
     """
 
     def __init__(self, network: LpdNetwork, *, decay: float) -> None:
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        shared = {id(network.encoder): network.encoder} if network.frozen else {}
+        self.network = copy.deepcopy(network, shared).eval().requires_grad_(False)
         self._mix = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         self._updates = 0
 
     @torch.no_grad()
     def update(self, network: LpdNetwork) -> None:
         """Moves towards `network`; the first time, all the way."""
-        here, there = self.network.state_dict(keep_vars=True), network.state_dict(keep_vars=True)
+        here, there = self.network.learnt_state(), network.learnt_state()
         floating = [name for name, value in here.items() if value.is_floating_point()]
         if self._updates > 0:
             self._mix([here[name] for name in floating], [there[name] for name in floating], None)
@@ -37,9 +41,14 @@ class AveragedNetwork:
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, and how often they were updated."""
-        return {"network": self.network.state_dict(), "updates": self._updates}
+        return {"network": detached(self.network.learnt_state()), "updates": self._updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes over a `state_dict`."""
-        self.network.load_state_dict(state["network"])
+        self.network.load_state_dict(state["network"], strict=not self.network.frozen)
         self._updates = int(state["updates"])
+
+
+def detached(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors without a graph."""
+    return {name: value.detach() for name, value in state.items()}

@@ -78,18 +78,29 @@ def training_batches(
     Raises:
         TrainingError: If there are fewer patches than processes.
     """
-    joint = _joint_size(len(table), batch_size, processes)
+    wanted = training_rows(len(table), batch_size=batch_size, seed=seed, first=first, last=last, processes=processes)
+    return _loaded(table, wanted, min(workers, last - first), worker_start)
+
+
+def training_rows(
+    count: int, *, batch_size: int, seed: int, first: int, last: int, processes: Processes = ALONE
+) -> Iterator[list[int]]:
+    """Rows of the batches that `training_batches` gives, of a table of `count` patches.
+
+    Raises:
+        TrainingError: If there are fewer patches than processes.
+    """
+    joint = _joint_size(count, batch_size, processes)
     own = joint // processes.count
-    per_epoch = len(table) // joint
+    per_epoch = count // joint
 
     def plan() -> Iterator[list[int]]:
         for epoch in range(first // per_epoch, -(-last // per_epoch)):
-            for batch in epoch_batches(len(table), joint, seed=seed, epoch=epoch):
+            for batch in epoch_batches(count, joint, seed=seed, epoch=epoch):
                 yield batch[processes.rank * own :][:own]
 
     skipped = first % per_epoch
-    wanted = itertools.islice(plan(), skipped, skipped + last - first)
-    return _loaded(table, wanted, min(workers, last - first), worker_start)
+    return itertools.islice(plan(), skipped, skipped + last - first)
 
 
 def ordered_batches(

@@ -20,9 +20,11 @@ from wsi_lpd.methods.choose import build_method
 from wsi_lpd.models.device import autocast, autocast_dtype
 from wsi_lpd.models.fit import misfit
 from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, NetworkOutput, build_network
+from wsi_lpd.models.views import VIEWS
 from wsi_lpd.train.augment import Draws, flipped, recoloured
-from wsi_lpd.train.average import AveragedNetwork
+from wsi_lpd.train.average import AveragedNetwork, detached
 from wsi_lpd.train.data import Batch
+from wsi_lpd.train.features import FeatureCache, MapsOf
 from wsi_lpd.train.modes import compiled
 from wsi_lpd.train.optimizer import build_optimizer, rate_factor, set_rate
 from wsi_lpd.train.processes import ALONE, Processes, synchronised
@@ -85,8 +87,9 @@ class Learner:
         if processes.count > 1:
             self.objective = _parallel(self.objective)
         self.optimizer = build_optimizer(self.network, config)
-        self._autocast_dtype = autocast_dtype(settings.precision, device)
-        self._scaler = torch.amp.GradScaler(device.type, enabled=self._autocast_dtype == torch.float16)
+        self.features: FeatureCache | None = None
+        self.autocast_dtype = autocast_dtype(settings.precision, device)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self.autocast_dtype == torch.float16)
 
     def prepare(self, batches: Iterable[Batch]) -> None:
         """Lets the method look at the patches before the first step, in the order of the table."""
@@ -94,12 +97,15 @@ class Learner:
         self.method.prepare(self.network, seen)
         self._prototypes_moved()
 
-    def step(self, place: Place, batch: Sequence[Batch], *, logged: bool) -> Row | None:
+    def step(
+        self, place: Place, batch: Sequence[Batch], *, logged: bool, rows: Sequence[Sequence[int]] | None = None
+    ) -> Row | None:
         """One optimiser step.
 
         Args:
             place: Where in the training it is.
             batch: Patches and labels of each forward pass, this process's share.
+            rows: Where `features` keeps these patches.
             logged: Whether numbers are wanted; only then does the host wait for the device.
 
         Returns:
@@ -118,7 +124,8 @@ class Learner:
         told: list[Losses] = []
         ratio: Tensor | None = None
         for i, (patches, labels) in enumerate(batch):
-            step = self._laid_out(patches, labels, draws, place.index / place.total)
+            kept = None if rows is None else rows[i]
+            step = self._laid_out(patches, labels, draws, place.index / place.total, kept)
             if i == 0 and self.method.rearranges(place):
                 self._rearrange(step, place)
             with self._exchange(last=i == len(batch) - 1):
@@ -137,7 +144,8 @@ class Learner:
     def state_dict(self) -> dict[str, Any]:
         """Everything that a step depends on."""
         return {
-            "network": self.network.state_dict(),
+            "encoder": self.network.encoder.weights,
+            "network": detached(self.network.learnt_state()),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
@@ -150,10 +158,13 @@ class Learner:
             TrainingError: If it is of another network, or no such state.
         """
         try:
-            problem = misfit(self.network.state_dict(), state["network"])
+            problem = misfit(self.network.learnt_state(), state["network"])
             if problem is not None:
                 raise TrainingError(f"is the state of another network: {problem}")
-            self.network.load_state_dict(state["network"])
+            here = self.network.encoder.weights
+            if state["encoder"] != here:
+                raise TrainingError(f"began with other encoder weights: {state['encoder']}, now {here}")
+            self.network.load_state_dict(state["network"], strict=not self.network.frozen)
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self._scaler.load_state_dict(state["scaler"])
@@ -162,21 +173,37 @@ class Learner:
         except (AttributeError, RuntimeError, TypeError, ValueError) as err:
             raise TrainingError(f"does not fit this configuration ({' '.join(str(err).split())})") from err
 
-    def _laid_out(self, patches: Tensor, labels: Tensor, draws: Draws, progress: float) -> Step:
+    def _laid_out(
+        self, patches: Tensor, labels: Tensor, draws: Draws, progress: float, rows: Sequence[int] | None = None
+    ) -> Step:
         images = to_images(patches, self.device)
+        codes = draws.below(VIEWS, len(images)) if self.config.augment.flips else [0] * len(images)
         if self.config.augment.flips:
-            images = flipped(images, draws)
-        mosaic = self._mosaic(len(images), draws)
+            images = flipped(images, codes)
+        mosaic = self._mosaic(images, draws)
+        changed = recoloured(images, self.config.augment, draws)
+        maps = self._frozen_maps(changed, mosaic, codes, rows)
         return Step(
-            images=recoloured(images, self.config.augment, draws),
+            images=changed,
             clean=images,
             labels=labels.to(self.device, non_blocking=True),
             positive_weights=self.positive_weights,
             progress=progress,
             network=self.network,
-            student=lambda seen: self._seen_by(self._student, seen, mosaic),
-            teacher=lambda seen: self._seen_by_average(seen, mosaic),
+            student=lambda seen: self._seen_by(self._student, seen, mosaic, maps),
+            teacher=lambda seen: self._seen_by_average(seen, mosaic, maps),
         )
+
+    def _frozen_maps(
+        self, images: Tensor, mosaic: int, codes: Sequence[int], rows: Sequence[int] | None
+    ) -> MapsOf | None:
+        """What a frozen encoder says of a step's images: cached, or computed once for student and teacher."""
+        if not self.network.frozen:
+            return None
+        if self.features is not None and rows is not None:
+            return MapsOf(images, self.features.read(rows, codes, device=self.device))
+        with autocast(self.device, self.autocast_dtype):
+            return MapsOf(images, self.network.maps(images, mosaic=mosaic))
 
     def _rearrange(self, step: Step, place: Place) -> None:
         """Every process sees the whole batch; the first one's result counts, should they differ in a last bit."""
@@ -193,18 +220,24 @@ class Learner:
             self.average.network.prototypes.vectors.copy_(vectors)
         self.optimizer.state.pop(vectors, None)
 
-    def _seen_by(self, network: Callable[..., NetworkOutput], images: Tensor, mosaic: int) -> NetworkOutput:
-        with autocast(self.device, self._autocast_dtype):
-            return network(images, mosaic=mosaic)
+    def _seen_by(
+        self, network: Callable[..., NetworkOutput], images: Tensor, mosaic: int, known: MapsOf | None
+    ) -> NetworkOutput:
+        maps = known.maps if known is not None and images is known.images else None
+        with autocast(self.device, self.autocast_dtype):
+            return network(images, mosaic=mosaic, maps=maps)
 
-    def _seen_by_average(self, images: Tensor, mosaic: int) -> NetworkOutput:
+    def _seen_by_average(self, images: Tensor, mosaic: int, known: MapsOf | None) -> NetworkOutput:
         with torch.no_grad():
-            return self._seen_by(self._teacher, images, mosaic)
+            return self._seen_by(self._teacher, images, mosaic, known)
 
-    def _mosaic(self, n_images: int, draws: Draws) -> int:
-        """Patches side by side in this step: two in the configured share of steps, if the batch can be laid out so."""
-        wanted = draws.one() < self.config.augment.mosaic and n_images % MOSAIC_SIDE**2 == 0
-        return MOSAIC_SIDE if wanted else 1
+    def _mosaic(self, images: Tensor, draws: Draws) -> int:
+        """Patches side by side in this step: two in the configured share of steps, if the batch can be laid out so.
+
+        A patch must be a whole number of the encoder's cells, or its maps could not be taken apart.
+        """
+        fits = len(images) % MOSAIC_SIDE**2 == 0 and images.shape[-1] % self.network.encoder.cell_px == 0
+        return MOSAIC_SIDE if draws.one() < self.config.augment.mosaic and fits else 1
 
     def _exchange(self, *, last: bool) -> AbstractContextManager[None]:
         """Gradients of several forward passes travel once, with the last."""
@@ -254,9 +287,9 @@ def _parallel(objective: nn.Module) -> nn.Module:
     return DistributedDataParallel(objective, find_unused_parameters=True, **statistics)  # type: ignore[arg-type]
 
 
-def _statistics(network: nn.Module) -> list[Tensor]:
+def _statistics(network: LpdNetwork) -> list[Tensor]:
     """Running means and variances of batch norms, which every process counts over its own share."""
-    tensors = network.state_dict(keep_vars=True).values()
+    tensors = network.learnt_state().values()
     return [value for value in tensors if not isinstance(value, nn.Parameter) and value.is_floating_point()]
 
 

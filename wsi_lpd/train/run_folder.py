@@ -33,7 +33,16 @@ _HASH = "sha256:"
 _OTHER_SECTIONS = ("tile.", "pretrain.", "segment.")
 _WITHOUT_CONSEQUENCE = frozenset(
     f"train.{name}"
-    for name in ("processes", "workers", "worker_start", "checkpoint_every", "log_every", "profile", "report")
+    for name in (
+        "processes",
+        "workers",
+        "worker_start",
+        "cache_dir",
+        "checkpoint_every",
+        "log_every",
+        "profile",
+        "report",
+    )
 )
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import torch
 from torch.profiler import record_function
@@ -15,14 +18,21 @@ from wsi_lpd.methods.base import Place
 from wsi_lpd.models.network import LpdNetwork
 from wsi_lpd.patches.labels import LabelTable
 from wsi_lpd.progress import SILENT, Progress
+from wsi_lpd.train.build_features import cached_features
 from wsi_lpd.train.clock import Clock
-from wsi_lpd.train.data import Batch, batches_per_epoch, ordered_batches, training_batches
+from wsi_lpd.train.data import Batch, batches_per_epoch, ordered_batches, training_batches, training_rows
+from wsi_lpd.train.features import FeatureCache
 from wsi_lpd.train.learner import Learner
 from wsi_lpd.train.logbook import logbook
 from wsi_lpd.train.processes import ALONE, Processes
 from wsi_lpd.train.profiling import profiled
 from wsi_lpd.train.run_folder import RunFolder
 from wsi_lpd.train.validation import Validation, validate
+
+logger = logging.getLogger(__name__)
+
+FEATURES_DIR: Final = "features"
+"""Beside the runs: cached maps of frozen encoders."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,7 @@ class Trainer:
         self.config = config
         self.training = training
         self.validation = validation if processes.is_first else None
+        self._tables = [training] if validation is None else [training, validation]
         self.run = run
         self.device = device
         self.progress = progress if processes.is_first else SILENT
@@ -88,14 +99,23 @@ class Trainer:
             device=device,
             processes=processes,
         )
+        cell_px = self.learner.network.encoder.cell_px
+        if config.augment.mosaic > 0 and training.patch_px is not None and training.patch_px % cell_px:
+            logger.info(
+                "patches of %d px are not a whole number of the encoder's cells of %d px: no mosaics are learnt from",
+                training.patch_px,
+                cell_px,
+            )
 
     def fit(self) -> TrainingResult:
         """Trains to the end, from the last checkpoint where there is one."""
         settings = self.config.train
         first = self._resume()
+        if settings.cache_features:
+            self.learner.features = self._cached_features()
         if first == 0:
             self.learner.prepare(ordered_batches(self.training, batch_size=2 * settings.batch_size, workers=0))
-        batches = self._batches(first)
+        batches, rows = self._batches(first), self._rows(first)
         scores: Validation | None = None
         with (
             self.progress.stage("training", self.total_steps, "steps") as advance,
@@ -108,7 +128,8 @@ class Trainer:
                 done = step + 1
                 with clock.waiting(), record_function("wait for data"):
                     batch = [next(batches) for _ in range(settings.accumulate)]
-                row = self.learner.step(self._place(step), batch, logged=done % settings.log_every == 0)
+                kept = None if rows is None else [next(rows) for _ in range(settings.accumulate)]
+                row = self.learner.step(self._place(step), batch, logged=done % settings.log_every == 0, rows=kept)
                 clock.count(self.processes.count * sum(len(patches) for patches, _ in batch))
                 advance(1)
                 stepped()
@@ -141,6 +162,36 @@ class Trainer:
             processes=self.processes,
         )
 
+    def _rows(self, first: int) -> Iterator[list[int]] | None:
+        """Where the features of the batches' patches are kept; None without a cache."""
+        if self.learner.features is None:
+            return None
+        settings, of_table = self.config.train, self.learner.features.rows(self.training)
+        batches = training_rows(
+            len(self.training),
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            first=first * settings.accumulate,
+            last=self.total_steps * settings.accumulate,
+            processes=self.processes,
+        )
+        return ([of_table[row] for row in batch] for batch in batches)
+
+    def _cached_features(self) -> FeatureCache:
+        settings = self.config.train
+        folder = self.run.path.parent / FEATURES_DIR if settings.cache_dir is None else Path(settings.cache_dir)
+        return cached_features(
+            self.learner.network,
+            self._tables,
+            folder=folder,
+            flips=self.config.augment.flips,
+            batch_size=settings.batch_size,
+            device=self.device,
+            dtype=self.learner.autocast_dtype,
+            processes=self.processes,
+            progress=self.progress,
+        )
+
     def _validate(self, table: LabelTable) -> Validation:
         return validate(
             self.learner.average.network,
@@ -149,6 +200,7 @@ class Trainer:
             workers=0,
             device=self.device,
             oracle_gate=self.config.method == "lpd-reference" and self.config.reference.oracle_gate,
+            features=self.learner.features,
         )
 
     def _resume(self) -> int:

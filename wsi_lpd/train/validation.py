@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from wsi_lpd.models.activation import label_probabilities, labels_of
 from wsi_lpd.models.network import LpdNetwork, NetworkOutput
 from wsi_lpd.patches.labels import LabelTable, read_masks
 from wsi_lpd.train.data import ordered_batches
+from wsi_lpd.train.features import FeatureCache
 from wsi_lpd.types import UInt8Array
 
 
@@ -48,15 +50,30 @@ def validate(
     workers: int,
     device: torch.device,
     oracle_gate: bool = False,
+    features: FeatureCache | None = None,
 ) -> Validation:
-    """Runs the network over a table of patches and scores its image logits, and its maps where there are masks."""
+    """Runs the network over a table of patches and scores its image logits, and its maps where there are masks.
+
+    Args:
+        network: The network.
+        table: Labelled patches.
+        batch_size: Patches per forward pass.
+        workers: Processes that read patches.
+        device: Where the network is.
+        oracle_gate: Whether maps are gated by the truth, a defect of the published recipe.
+        features: What a frozen encoder says of these patches, where it is cached.
+    """
     network.eval()
+    rows = None if features is None else iter(features.rows(table))
     logits, labels = [], []
     pixels = _PixelCounts(network, table, oracle_gate=oracle_gate)
     margins = _Margins(len(table))
     for patches, batch_labels in ordered_batches(table, batch_size=batch_size, workers=workers):
         images = to_images(patches, device)
-        output = network(images)
+        maps = None
+        if features is not None and rows is not None:
+            maps = features.read(list(islice(rows, len(images))), [0] * len(images), device=device)
+        output = network(images, maps=maps)
         margins.add(output, images, batch_labels)
         logits.append(output.fused_logits.float().cpu())
         labels.append(batch_labels)
