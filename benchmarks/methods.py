@@ -1,4 +1,4 @@
-"""The tables behind docs/methods.md: cam, pbip, lpd-reference and lpd, and the ablation, under equal conditions.
+"""The tables behind docs/methods.md: every method, and the ablation, under equal conditions.
 
     python benchmarks/methods.py --out bench-methods [--data FOLDER/wsss4luad/3.testing] [--table methods|ablation|all]
 

@@ -1,12 +1,14 @@
 """Every default value, and how a configuration file and `--set key=value` change it.
 
 One closed schema serves all commands: `tile` reads the section `tile`, `train` reads `method`, `model`, `loss`,
-`augment` and `train`, `segment` reads `segment`. The description of a field is its documentation.
+the section of the method where it has one, `augment` and `train`, `segment` reads `segment`. The description
+of a field is its documentation.
 """
 
 from wsi_lpd.config.load import dump_config, load_config, updated
 from wsi_lpd.config.model import LossConfig, ModelConfig, ReferenceConfig
 from wsi_lpd.config.project import Config
+from wsi_lpd.config.rivals import MlpsConfig, PsclConfig, UamConfig
 from wsi_lpd.config.segment import SegmentConfig
 from wsi_lpd.config.tile import TileConfig, TissueConfig
 from wsi_lpd.config.train import AugmentConfig, TrainConfig
@@ -15,12 +17,15 @@ __all__ = [
     "AugmentConfig",
     "Config",
     "LossConfig",
+    "MlpsConfig",
     "ModelConfig",
+    "PsclConfig",
     "ReferenceConfig",
     "SegmentConfig",
     "TileConfig",
     "TissueConfig",
     "TrainConfig",
+    "UamConfig",
     "dump_config",
     "load_config",
     "updated",

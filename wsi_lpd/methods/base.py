@@ -11,7 +11,9 @@ from torch import Tensor
 
 from wsi_lpd.models.network import LpdNetwork, NetworkOutput
 
-TERMS = ("classification", "exclusion", "background", "pseudo", "diversity", "usage", "similarity")
+TERMS = (
+    "classification", "exclusion", "background", "pseudo", "diversity", "usage", "similarity", "contrast", "assignment",
+)  # fmt: skip
 """Every term that a method may name; each is a column of `metrics.csv`."""
 
 
@@ -46,6 +48,8 @@ class Step:
         network: The network in training, for its parameters; it is run by `student`.
         student: Runs it on images (B, 3, H, W).
         teacher: Runs the averaged (EMA) weights, without a graph.
+        patches: Gives all training patches anew, images (B, 3, H, W) in [0, 1] without augmentation and labels (B, C),
+            for `Method.rearrange`.
     """
 
     images: Tensor
@@ -56,6 +60,7 @@ class Step:
     network: LpdNetwork
     student: Callable[[Tensor], NetworkOutput]
     teacher: Callable[[Tensor], NetworkOutput]
+    patches: Callable[[], Iterable[tuple[Tensor, Tensor]]] = tuple
 
 
 @dataclass(frozen=True)

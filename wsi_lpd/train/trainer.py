@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch.profiler import record_function
@@ -89,6 +90,7 @@ class Trainer:
             class_names=training.classes,
             positive_weights=positive_weights(labels) if config.loss.balance_classes else torch.ones(labels.shape[1]),
             device=device,
+            patches=partial(ordered_batches, training, batch_size=2 * config.train.batch_size, workers=0),
             processes=processes,
         )
 
@@ -97,7 +99,7 @@ class Trainer:
         settings = self.config.train
         first = self._resume()
         if first == 0:
-            self.learner.prepare(ordered_batches(self.training, batch_size=2 * settings.batch_size, workers=0))
+            self.learner.prepare()
         batches = self._batches(first)
         scores: Validation | None = None
         with (
