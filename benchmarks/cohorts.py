@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from ablation_rows import VECTORS_FILE
+from PIL import Image
 from sizes import BenchSize
 from text_vectors import write_stand_in
 

@@ -1,7 +1,7 @@
 """A stand-in for the text features that method tpro stands on: no text encoder is at hand where benchmarks run.
 
-Every class name becomes the sum of pseudo-random directions, one for each of its groups of three letters. Alike names so
-get alike vectors, and nothing else is known of the classes: there is NO TEXT KNOWLEDGE in it.
+Every class name becomes the sum of pseudo-random directions, one for each of its groups of three letters. Alike names
+so get alike vectors, and nothing else is known of the classes: there is NO TEXT KNOWLEDGE in it.
 """
 
 from __future__ import annotations
