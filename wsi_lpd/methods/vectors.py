@@ -80,7 +80,7 @@ def _arrays(path: Path) -> Mapping[str, AnyArray]:
             return dict(found)
     except OSError as err:
         raise ConfigError(f"{path}: cannot be read ({err.strerror or err}); set model.vectors to a .npz file") from err
-    except (ValueError, BadZipFile) as err:  # no array file at all, or one that would have to be unpickled
+    except (ValueError, EOFError, BadZipFile) as err:  # no array file at all, or one that would have to be unpickled
         raise ConfigError(f"{path}: is no .npz file of text vectors ({err})") from err
 
 
