@@ -27,14 +27,11 @@ def write_stand_in(path: Path, class_names: Sequence[str]) -> None:
 
 def hashed(names: Sequence[str], dim: int) -> Float32Array:
     """Unit vectors of names, (N, dim)."""
-    sums = np.stack([sum(_direction(part, dim) for part in _parts(name)) for name in names])
-    return (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype(np.float32)
-
-
-def _parts(name: str) -> list[str]:
-    padded = f" {name.lower()} "
-    return [padded[i : i + LETTERS] for i in range(len(padded) - LETTERS + 1)]
-
-
-def _direction(part: str, dim: int) -> Float32Array:
-    return np.random.default_rng(zlib.crc32(part.encode())).standard_normal(dim).astype(np.float32)
+    vectors = np.zeros((len(names), dim), np.float32)
+    for row, name in enumerate(names):
+        padded = f" {name.lower()} "
+        for i in range(len(padded) - LETTERS + 1):
+            seed = zlib.crc32(padded[i : i + LETTERS].encode())
+            vectors[row] += np.random.default_rng(seed).standard_normal(dim)
+        vectors[row] /= np.linalg.norm(vectors[row])
+    return vectors
