@@ -18,8 +18,8 @@ from wsi_lpd.models.engine import OpenVinoEncoder, openvino_version
 from wsi_lpd.models.load import load_network
 from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, NetworkOutput
 from wsi_lpd.models.views import shift_of, shifted, shifted_back, turned, turned_back
-from wsi_lpd.segment.passes import passes_at_once
 from wsi_lpd.overlay.strips import NO_PROTOTYPE
+from wsi_lpd.segment.passes import passes_at_once
 from wsi_lpd.segment.refine import RefinementName, refine
 from wsi_lpd.segment.stitch import WindowMaps
 from wsi_lpd.types import UInt8Array
