@@ -9,6 +9,9 @@ from typing import Literal
 from wsi_lpd.evaluate.protocols import GateName
 from wsi_lpd.segment.refine import RefinementName
 
+VECTORS_FILE = "vectors.npz"
+"""In the folder of every cohort; see text_vectors.py."""
+
 Cohort = Literal["synthetic", "wsss4luad"]
 
 
@@ -39,6 +42,12 @@ METHODS: Mapping[str, Row] = {
     "cam": Row("one prototype per class, labels alone", ("method=cam",)),
     "pbip": Row("fixed k-means bank, refiner", ("method=pbip",)),
     "lpd-reference": Row("the published recipe, its defects on", ("method=lpd-reference",)),
+    "pscl": Row("linear classifier, contrast of sure positions", ("method=pscl",)),
+    "mlps": Row("linear classifier, dropout attention", ("method=mlps",)),
+    "tpro": Row(
+        "text vectors (here a stand-in), knowledge attention", ("method=tpro", f"model.vectors={VECTORS_FILE}")
+    ),
+    "uam": Row("clusters of features, reconstructed", ("method=uam",)),
     "lpd": Row("the default", ("method=lpd",)),
 }
 

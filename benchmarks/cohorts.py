@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from ablation_rows import VECTORS_FILE
 from PIL import Image
 from sizes import BenchSize
+from text_vectors import write_stand_in
 
 from wsi_lpd.config import load_config
 from wsi_lpd.errors import ConfigError
@@ -73,6 +75,11 @@ class Cohort:
             f"{len(self.held_out)} images of {len(groups)} sources to be scored on ({n_px / 1e6:.1f} M pixels)"
         )
 
+    @property
+    def vectors(self) -> Path:
+        """Text vectors of its classes for method tpro: a stand-in."""
+        return self.folder / VECTORS_FILE
+
     def n_patches(self) -> int:
         """Patches of the label table."""
         with self.labels.open(encoding="utf-8", newline="") as stream:
@@ -128,6 +135,7 @@ def synthetic_cohort(folder: Path, size: BenchSize) -> Cohort:
             for image in cut_up(_whole(slide), size.scored_px):
                 keep(folder, image)
         _mark_ready(folder, made_from)
+    write_stand_in(cohort.vectors, SYNTHETIC_CLASSES)
     return cohort
 
 
@@ -159,6 +167,7 @@ def wsss4luad_cohort(folder: Path, data: Path) -> Cohort:
         for image in replace(whole, pairs=pairs, groups=groups):
             keep(folder, image)
         _mark_ready(folder, made_from)
+    write_stand_in(cohort.vectors, WSSS4LUAD_CLASSES)
     return cohort
 
 

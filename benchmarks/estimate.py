@@ -10,7 +10,16 @@ from wsi_lpd.config import Config, load_config
 PATCH_PX = 64
 CAM_PATCHES_PER_S = 190.0
 """Training cam with regnety_002 on patches of 64 px; other encoders are not told apart."""
-COST = {"cam": 1.0, "pbip": 1.1, "lpd": 1.5, "lpd-reference": 1.0}
+COST = {
+    "cam": 1.0,
+    "pbip": 1.1,
+    "lpd": 1.5,
+    "lpd-reference": 1.0,
+    "pscl": 1.0,
+    "mlps": 1.0,
+    "tpro": 1.1,
+    "uam": 1.4,
+}
 """Seconds of a late step relative to cam's; the crops of the published refiner come on top."""
 CROPS_COST = 3.9
 SCORED_PX_PER_S = {"none": 130_000.0, "pamr": 58_000.0, "guided": 90_000.0}

@@ -1,4 +1,4 @@
-"""The tables behind docs/methods.md: cam, pbip, lpd-reference and lpd, and the ablation, under equal conditions.
+"""The tables behind docs/methods.md: every method, and the ablation, under equal conditions.
 
     python benchmarks/methods.py --out bench-methods [--data FOLDER/wsss4luad/3.testing] [--table methods|ablation|all]
 
@@ -42,7 +42,7 @@ LEAST_LINES = 10
 def main() -> None:
     """Prepares, runs what is missing, and prints the tables."""
     options = _options()
-    signal.signal(signal.SIGTERM, _stopped)
+    signal.signal(signal.SIGTERM, stopped)
     try:
         failed = _benchmark(options)
     except WsiLpdError as err:
@@ -69,11 +69,11 @@ class Place:
 
 def _benchmark(options: argparse.Namespace) -> list[Path]:
     """Returns the logs of the runs that failed."""
-    size = _size(options)
+    size = sized(options)
     place = Place(options.out)
     names = ["synthetic", *(["wsss4luad"] if options.data and options.table != "ablation" else [])]
     jobs = planned_jobs(size, names, options)
-    _check(jobs, place)
+    check(jobs, place)
     print(machine_line(), file=sys.stderr)
     if not options.data and options.table != "ablation":
         print("WSSS4LUAD is left out: --data FOLDER/wsss4luad/3.testing adds it", file=sys.stderr)
@@ -82,11 +82,11 @@ def _benchmark(options: argparse.Namespace) -> list[Path]:
     cohorts = _cohorts(options, size, names)
     for cohort in cohorts.values():
         print(cohort.describe(), file=sys.stderr)
-    failed = _run_all(missing, cohorts, place, options)
+    failed = run_all(missing, cohorts, place, options)
     tables = _tables(jobs, names, place, options)
-    text = "\n".join([f"{machine_line()}; {_command()}", *(f"\n{table}" for table in tables)])
+    text = "\n".join([f"{machine_line()}; {command_line()}", *(f"\n{table}" for table in tables)])
     write_text(options.out / "table.md", text + "\n")
-    told = {"machine": machine(), "command": _command(), "tables": [table.to_json() for table in tables]}
+    told = {"machine": machine(), "command": command_line(), "tables": [table.to_json() for table in tables]}
     write_text(options.out / "table.json", json.dumps(told, indent=1))
     print(text)
     return failed
@@ -98,7 +98,7 @@ def planned_jobs(size: BenchSize, cohorts: Sequence[str], options: argparse.Name
     for seed in range(max(options.seeds, options.ablation_seeds)):
         for cohort in cohorts:
             for row in _rows(cohort, seed, options):
-                job = _job(cohort, row, seed, size, options.set)
+                job = job_of(cohort, row, seed, size, options.set)
                 wanted[job.name] = job
     return list(wanted.values())
 
@@ -112,7 +112,8 @@ def _rows(cohort: str, seed: int, options: argparse.Namespace) -> list[str]:
     return [name for name in names if options.rows is None or name in options.rows]
 
 
-def _job(cohort: str, row: str, seed: int, size: BenchSize, extra: Sequence[str]) -> Job:
+def job_of(cohort: str, row: str, seed: int, size: BenchSize, extra: Sequence[str]) -> Job:
+    """The run of a row as the tables have it; `extra` comes before what makes the row."""
     synthetic = cohort == "synthetic"
     steps = size.steps if synthetic else size.wsss4luad_steps
     settings = (
@@ -129,12 +130,12 @@ def _job(cohort: str, row: str, seed: int, size: BenchSize, extra: Sequence[str]
     return Job(cohort, row, seed, settings, refinements_of(row) if synthetic else ("none",))
 
 
-def _check(jobs: Sequence[Job], place: Place) -> None:
+def check(jobs: Sequence[Job], place: Place) -> None:
     """Every configuration is valid and every finished result is of this one, before hours are spent."""
     for job in jobs:
         load_config(None, job.settings)
         path = place.result(job)
-        if path.is_file() and _read(path)["job"] != job.to_json():
+        if path.is_file() and read(path)["job"] != job.to_json():
             raise ConfigError(f"{path}: was made with other settings; choose another --out, or remove it")
 
 
@@ -156,9 +157,10 @@ def _cohorts(options: argparse.Namespace, size: BenchSize, names: Sequence[str])
     return cohorts
 
 
-def _run_all(
+def run_all(
     missing: Sequence[Job], cohorts: Mapping[str, Cohort], place: Place, options: argparse.Namespace
 ) -> list[Path]:
+    """Runs them, `options.jobs` at a time; returns the logs of those that failed."""
     begun, failed = time.monotonic(), []
     started: list[subprocess.Popen[bytes]] = []
     with ThreadPoolExecutor(options.jobs) as pool:
@@ -171,7 +173,7 @@ def _run_all(
                     outcome = f" FAILED: {_last_line(place.log(job))}"
                 minutes = (time.monotonic() - begun) / 60
                 print(f"{done}/{len(missing)} {job.name} {minutes:.1f} min{outcome}", file=sys.stderr, flush=True)
-        except BaseException:  # Ctrl-C, or what `_stopped` raises: no run stays behind that the next call would meet
+        except BaseException:  # Ctrl-C, or what `stopped` raises: no run stays behind that the next call would meet
             for _, future in running:
                 future.cancel()
             for process in started:
@@ -201,7 +203,7 @@ def _run(
         return process.wait() == 0
 
 
-def _stopped(number: int, frame: object) -> None:
+def stopped(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 
@@ -211,7 +213,7 @@ def _last_line(log: Path) -> str:
 
 
 def _tables(jobs: Sequence[Job], names: Sequence[str], place: Place, options: argparse.Namespace) -> list[Table]:
-    found = {(job.cohort, job.row, job.seed): _read(path) for job in jobs if (path := place.result(job)).is_file()}
+    found = {(job.cohort, job.row, job.seed): read(path) for job in jobs if (path := place.result(job)).is_file()}
     results = Results(found)
     tables: list[Table] = []
     if options.table in ("methods", "all"):
@@ -221,22 +223,25 @@ def _tables(jobs: Sequence[Job], names: Sequence[str], place: Place, options: ar
     return tables
 
 
-def _size(options: argparse.Namespace) -> BenchSize:
+def sized(options: argparse.Namespace) -> BenchSize:
     size = SIZES[options.size]
     if options.steps is None:
         return size
     return replace(size, steps=options.steps, wsss4luad_steps=options.steps)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def _command() -> str:
+def command_line() -> str:
     """The command without the folders of this machine."""
-    words = [f"{word[:6]}=..." if word.startswith(("--data=", "--out=")) else word for word in sys.argv[1:]]
-    hidden = ["..." if i and words[i - 1] in ("--data", "--out") else word for i, word in enumerate(words)]
-    return " ".join(["python benchmarks/methods.py", *hidden])
+    words = [
+        f"{word.split('=')[0]}=..." if word.startswith(("--data=", "--out=", "--figures=")) else word
+        for word in sys.argv[1:]
+    ]
+    hidden = ["..." if i and words[i - 1] in ("--data", "--out", "--figures") else word for i, word in enumerate(words)]
+    return " ".join([f"python benchmarks/{Path(sys.argv[0]).name}", *hidden])
 
 
 def _options() -> argparse.Namespace:

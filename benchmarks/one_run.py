@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from cohorts import Cohort, HeldOut
 
-from wsi_lpd.config import Config, load_config
+from wsi_lpd.config import Config, load_config, updated
 from wsi_lpd.evaluate.calibration_error import image_level_scores
 from wsi_lpd.evaluate.model import evaluate_model
 from wsi_lpd.evaluate.protocols import GateName
@@ -82,6 +82,8 @@ def main() -> None:
 def run_job(job: Job, cohort: Cohort, *, run: Path, device: str) -> dict[str, Any]:
     """Trains and scores; a run that was stopped goes on at its last checkpoint."""
     config = load_config(None, job.settings)
+    if config.model.vectors is not None:
+        config = updated(config, {"model.vectors": cohort.folder / config.model.vectors})
     data = load_training_data([cohort.labels], [], config)
     begun, begun_cpu = time.perf_counter(), time.process_time()
     trained = train(data, config, runs_dir=run.parent, out=run, device=device)

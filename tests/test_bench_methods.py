@@ -17,17 +17,21 @@ sys.path.append(str(ROOT / "benchmarks"))
 
 import ablation_rows  # noqa: E402
 import cohorts  # noqa: E402
+import curves  # noqa: E402
 import losses as losses_benchmark  # noqa: E402
 import methods as methods_benchmark  # noqa: E402
 import one_run  # noqa: E402
 import resample  # noqa: E402
 import tables  # noqa: E402
+import text_vectors  # noqa: E402
 from sizes import SIZES  # noqa: E402
 
 from wsi_lpd.config import Config, load_config  # noqa: E402
 from wsi_lpd.errors import ConfigError  # noqa: E402
 from wsi_lpd.evaluate.report import ImageCounts, Report, tally  # noqa: E402
 from wsi_lpd.evaluate.true_images import TrueImage  # noqa: E402
+from wsi_lpd.methods.vectors import read_vectors  # noqa: E402
+from wsi_lpd.presets import PRESETS  # noqa: E402
 
 NAMES = ("Tumor", "Stroma", "Immune cells")
 TRAINED = [name for name, row in ablation_rows.ROWS.items() if not row.reads]
@@ -45,6 +49,10 @@ def test_every_row__is_a_valid_configuration_unlike_all_others(row):
     config = configured(row)
     same = [other for other in TRAINED if other != row and configured(other) == config]
     assert not same
+
+
+def test_every_method__has_a_row():
+    assert set(ablation_rows.METHODS) == set(PRESETS)
 
 
 def test_the_ladder__ends_at_what_the_default_weighs():
@@ -214,7 +222,8 @@ def test_planned_runs__are_each_planned_once_and_share_the_default():
     jobs = methods_benchmark.planned_jobs(SIZES["cpu"], ["synthetic", "wsss4luad"], options())
     names = [job.name for job in jobs]
     asked_for = [row for row in TRAINED if not ablation_rows.ROWS[row].extra]
-    assert len(set(names)) == len(names) == 2 * 3 * 4 + 2 * (len(asked_for) - 4)
+    n_methods = len(ablation_rows.METHODS)
+    assert len(set(names)) == len(names) == 2 * 3 * n_methods + 2 * (len(asked_for) - n_methods)
     assert names.count("synthetic-lpd-1") == 1
     assert {job.row for job in jobs if job.cohort == "wsss4luad"} == set(ablation_rows.METHODS)
     assert {load_config(None, job.settings).train.seed for job in jobs} == {0, 1, 2}
@@ -288,6 +297,63 @@ def test_a_cohort_of_another_size__is_refused(tmp_path):
     (tmp_path / "cohort.json").write_text('{"size": "other"}')
     with pytest.raises(ConfigError, match="choose another --out"):
         cohorts.synthetic_cohort(tmp_path, SIZES["tiny"])
+
+
+# Curves
+
+
+def test_every_curve__plans_each_point_once_and_sets_it():
+    jobs = curves.planned_jobs(list(curves.CURVES), SIZES["cpu"], seeds=2)
+    assert (
+        len({job.name for job in jobs})
+        == len(jobs)
+        == 2 * sum(len(curve.rows) * len(curve.points) for curve in curves.CURVES.values())
+    )
+    by_row = {job.row: load_config(None, job.settings) for job in jobs}
+    assert (by_row["pscl-epochs-3"].train.epochs, by_row["pscl-epochs-3"].train.max_steps) == (3, None)
+    assert by_row["pscl-epochs-3"].method == "pscl"
+    assert by_row["lpd-prototypes-10"].model.prototypes_per_class == 10
+    assert by_row["lpd-diversity-0.05"].loss.diversity_weight == 0.05
+    assert by_row["lpd-diversity-0.05"].train.max_steps == SIZES["cpu"].steps
+    few = curves.planned_jobs(["epochs"], SIZES["cpu"], seeds=1, points=[5, 7])
+    assert [job.name for job in few] == [f"synthetic-{row}-epochs-5-0" for row in ("pscl", "cam", "lpd")]
+
+
+def test_a_figure__is_the_same_bytes_for_the_same_numbers_and_shows_each_line(tmp_path):
+    pytest.importorskip("matplotlib", reason="the figures need matplotlib")
+    curve = curves.CURVES["epochs"]
+    points = [
+        curves.Point(row, x, 2, resample.Estimate(0.3 + 0.01 * x, 0.2, None if x == 2 else 0.7))
+        for row in ("pscl", "lpd")
+        for x in (1, 2, 5)
+    ]
+    for name in ("a.svg", "b.svg"):
+        curves.draw(curve, points, tmp_path / "new" / name)
+    drawn = (tmp_path / "new" / "a.svg").read_text()
+    assert drawn == (tmp_path / "new" / "b.svg").read_text()
+    assert ">pscl<" in drawn
+    assert ">lpd<" in drawn
+    assert ">cam<" not in drawn, "nothing is finished of it"
+    curves.draw(curve, points[:-1], tmp_path / "new" / "b.svg")
+    assert drawn != (tmp_path / "new" / "b.svg").read_text()
+    assert curves.markdown(curve, points).splitlines()[2] == "| pscl | 1 | 2 | 0.310 [0.200, 0.700] |"
+
+
+# The stand-in for texts
+
+
+def test_stand_in_vectors__are_those_of_the_names_alone(tmp_path):
+    path = tmp_path / "vectors.npz"
+    text_vectors.write_stand_in(path, NAMES)
+    found = read_vectors(path, NAMES[::-1])
+    again = text_vectors.hashed(["Tumor", "tumor", "Tumour"], text_vectors.CLASS_DIM)
+    np.testing.assert_allclose(found.classes[2], again[0], rtol=1e-5)
+    np.testing.assert_allclose(again[0], again[1])
+    assert 0.3 < float(again[0] @ again[2]) < 0.95, "names that share letters are alike"
+    assert abs(float(found.classes[0] @ found.classes[1])) < 0.2
+    preset = PRESETS["tpro"]
+    assert found.classes.shape[1] == preset["model.prototype_dim"]
+    assert found.knowledge.shape[1] == preset["model.knowledge_dim"]
 
 
 @pytest.mark.slow

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-MethodName = Literal["lpd", "cam", "pbip", "lpd-reference"]
+MethodName = Literal["lpd", "cam", "pbip", "lpd-reference", "pscl", "mlps", "tpro", "uam"]
+
+PROTOTYPES_OF: Final[Mapping[MethodName, str]] = {
+    "pbip": "bank",
+    "tpro": "file",
+    "uam": "centres",
+    "pscl": "none",
+    "mlps": "none",
+}
+"""What `model.prototypes` is where it is not `learnable`."""
 
 _LABELS_ALONE: Final[Mapping[str, Any]] = {
     "loss.exclusion_weight": 0.0,
@@ -17,6 +26,15 @@ _LABELS_ALONE: Final[Mapping[str, Any]] = {
     "augment.mosaic": 0.0,
 }
 """Without what is ours; encoder, colour augmentation, optimiser and length of training stay equal for every method."""
+
+_LAST_STAGE: Final[Mapping[str, Any]] = {
+    "model.scales": [3],
+    "model.fusion_weights": [1.0],
+    "loss.scale_weights": [1.0],
+    "loss.similarity_weight": 0.0,
+    "model.prototypes_per_class": 1,
+}
+"""A linear classifier of the last stage."""
 
 PRESETS: Final[Mapping[MethodName, Mapping[str, Any]]] = {
     "lpd": {},
@@ -38,10 +56,33 @@ PRESETS: Final[Mapping[MethodName, Mapping[str, Any]]] = {
         "loss.start": 0.16,
         "loss.ramp": 0.0,
     },
+    "pscl": {**_LABELS_ALONE, **_LAST_STAGE, "model.prototypes": "none", "loss.ramp": 0.0, "train.epochs": 5},
+    "mlps": {**_LABELS_ALONE, **_LAST_STAGE, "model.prototypes": "none", "model.dropout": 0.5, "train.epochs": 20},
+    "tpro": {
+        **_LABELS_ALONE,
+        "model.prototypes": "file",
+        "model.prototypes_per_class": 1,
+        "model.prototype_dim": 512,
+        "model.knowledge_dim": 768,
+        "model.fusion_weights": [0.1, 0.1, 0.8],
+        "loss.scale_weights": [0.1, 1.0, 1.0],
+        "loss.similarity_weight": 0.0,
+        "train.epochs": 8,
+    },
+    "uam": {
+        **_LABELS_ALONE,
+        **_LAST_STAGE,
+        "model.prototypes": "centres",
+        "model.prototypes_per_class": 8,
+        "model.merge": "maximum",
+        "model.initial_scale": 10.0,
+        "loss.ramp": 0.0,
+    },
 }
 """`pbip`: k-means bank of three, the refiner from the first step. `lpd-reference`: the shipped configuration of the
 published code (K = 3, weights, abrupt start after 3,000 of 18,744 iterations); its last two scales have weight 1.
-Its prototypes are as long as the last map of the default encoder, since the published diversity compares the two."""
+Its prototypes are as long as the last map of the default encoder, since the published diversity compares the two.
+`pscl`: the contrast begins after the first of five epochs. `tpro`: vectors as long as those of its text encoders."""
 
 CACHED: Final[Mapping[str, float]] = {
     "augment.mosaic": 0.0,

@@ -1,14 +1,15 @@
 """Every default value, and how a configuration file and `--set key=value` change it.
 
 One closed schema serves all commands: `tile` reads the section `tile`, `train` reads `method`, `model`, `loss`,
-`augment` and `train`, `pretrain` reads `model`, `pretrain` and some of `train`, `segment` reads `segment`. The
-description of a field is its documentation.
+the section of the method where it has one, `augment` and `train`, `pretrain` reads `model`, `pretrain` and some of
+`train`, `segment` reads `segment`. The description of a field is its documentation.
 """
 
 from wsi_lpd.config.load import dump_config, load_config, updated
 from wsi_lpd.config.model import LossConfig, ModelConfig, ReferenceConfig
 from wsi_lpd.config.pretrain import PretrainConfig, ViewConfig
 from wsi_lpd.config.project import Config
+from wsi_lpd.config.rivals import MlpsConfig, PsclConfig, UamConfig
 from wsi_lpd.config.segment import SegmentConfig
 from wsi_lpd.config.tile import TileConfig, TissueConfig
 from wsi_lpd.config.train import AugmentConfig, ColourConfig, TrainConfig
@@ -18,13 +19,16 @@ __all__ = [
     "ColourConfig",
     "Config",
     "LossConfig",
+    "MlpsConfig",
     "ModelConfig",
     "PretrainConfig",
+    "PsclConfig",
     "ReferenceConfig",
     "SegmentConfig",
     "TileConfig",
     "TissueConfig",
     "TrainConfig",
+    "UamConfig",
     "ViewConfig",
     "dump_config",
     "load_config",

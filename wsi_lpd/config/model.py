@@ -53,19 +53,31 @@ class ModelConfig(Section):
     fusion_weights: tuple[float, ...] = Field(
         (0.1, 0.2, 0.7), description="Weight of each scale in the fused map; they are divided by their sum."
     )
-    prototypes: Literal["learnable", "bank"] = Field(
-        "learnable", description="`bank`: k-means centres of patch features, fixed before training (PBIP)."
+    prototypes: Literal["learnable", "bank", "file", "centres", "none"] = Field(
+        "learnable",
+        description="`bank`: k-means centres of patch features, fixed before training (PBIP). `file`: fixed vectors "
+        "from model.vectors (TPRO). `centres`: centres of the encoder's own features beside a linear classifier (UAM). "
+        "`none`: a linear classifier of every position instead (PSCL, MLPS).",
     )
-    merge: Literal["softmax", "published"] = Field(
+    vectors: str | None = Field(
+        None, description="A .npz file of class and knowledge vectors for `prototypes: file` (docs/formats.md)."
+    )
+    knowledge_dim: int = Field(
+        0, ge=0, description="Length of the knowledge vectors that the coarsest map attends to (TPRO); 0 = none."
+    )
+    merge: Literal["softmax", "published", "maximum"] = Field(
         "softmax",
-        description="How the maps of a class's prototypes become one: a soft maximum, or the published mean in "
-        "training and weighted maximum in test.",
+        description="How the maps of a class's prototypes become one: a soft maximum, the published mean in "
+        "training and weighted maximum in test, or the highest but no less than 0 (UAM).",
     )
     scores: Literal["absolute", "relative"] = Field(
         "absolute", description="`relative`: every map stretched to [0, 1] within its window, as published."
     )
     prototypes_per_class: int = Field(5, ge=1, description="K, prototypes per class.")
     prototype_dim: int = Field(256, ge=8, description="Length of a prototype before it is projected to a scale.")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of channels that a linear classifier does not see in a training step."
+    )
     initial_scale: float = Field(10.0, gt=0, description="First value of the factor on the cosine similarity.")
     background: bool = Field(True, description="Learn a background score beside the classes.")
 
@@ -87,6 +99,20 @@ class ModelConfig(Section):
         if len(self.fusion_weights) != self.n_scales:
             raise ValueError(
                 f"fusion_weights has {len(self.fusion_weights)} numbers for {self.n_scales} scales; give one each"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _what_the_prototypes_need(self) -> ModelConfig:
+        if self.prototypes == "file" and self.vectors is None:
+            raise ValueError(
+                "there is no file of text vectors; set model.vectors to a .npz file with the vectors of your classes "
+                "(docs/formats.md says what is in it and how to make one)"
+            )
+        if self.prototypes == "centres" and (self.scores == "relative" or self.n_scales != 1):
+            raise ValueError(
+                f"prototypes: centres needs one scale and absolute scores, got {self.n_scales} scales and "
+                f"{self.scores} scores"
             )
         return self
 

@@ -6,11 +6,12 @@ from pydantic import Field, model_validator
 
 from wsi_lpd.config.model import LossConfig, ModelConfig, ReferenceConfig
 from wsi_lpd.config.pretrain import PretrainConfig
+from wsi_lpd.config.rivals import MlpsConfig, PsclConfig, UamConfig
 from wsi_lpd.config.section import Section
 from wsi_lpd.config.segment import SegmentConfig
 from wsi_lpd.config.tile import TileConfig
 from wsi_lpd.config.train import AugmentConfig, TrainConfig
-from wsi_lpd.presets import CACHED, MethodName
+from wsi_lpd.presets import CACHED, PROTOTYPES_OF, MethodName
 
 
 class Config(Section):
@@ -24,6 +25,9 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     reference: ReferenceConfig = ReferenceConfig()
+    pscl: PsclConfig = PsclConfig()
+    mlps: MlpsConfig = MlpsConfig()
+    uam: UamConfig = UamConfig()
     augment: AugmentConfig = AugmentConfig()
     train: TrainConfig = TrainConfig()
     pretrain: PretrainConfig = PretrainConfig()
@@ -47,10 +51,11 @@ class Config(Section):
                 f"method cam has one prototype per class, model.prototypes_per_class is "
                 f"{self.model.prototypes_per_class}; leave it out, or choose method lpd"
             )
-        if (self.model.prototypes == "bank") != (self.method == "pbip"):
+        needed = PROTOTYPES_OF.get(self.method, "learnable")
+        if self.model.prototypes != needed:
             raise ValueError(
-                f"model.prototypes is {self.model.prototypes} with method {self.method}; a bank is for pbip, and pbip "
-                "needs one; leave model.prototypes out"
+                f"model.prototypes is {self.model.prototypes} with method {self.method}, which needs {needed}; leave "
+                "model.prototypes out"
             )
         return self
 

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from wsi_lpd.models.network import LpdNetwork, NetworkOutput
 
-TERMS = ("classification", "exclusion", "background", "pseudo", "diversity", "usage", "similarity")
+TERMS = (
+    "classification", "exclusion", "background", "pseudo", "diversity", "usage", "similarity", "contrast", "assignment",
+)  # fmt: skip
 """Every term that a method may name; each is a column of `metrics.csv`."""
 
 
@@ -46,6 +48,8 @@ class Step:
         network: The network in training, for its parameters; it is run by `student`.
         student: Runs it on images (B, 3, H, W).
         teacher: Runs the averaged (EMA) weights, without a graph.
+        patches: Gives all training patches anew, images (B, 3, H, W) in [0, 1] without augmentation and labels (B, C),
+            for `Method.rearrange`.
     """
 
     images: Tensor
@@ -56,6 +60,7 @@ class Step:
     network: LpdNetwork
     student: Callable[[Tensor], NetworkOutput]
     teacher: Callable[[Tensor], NetworkOutput]
+    patches: Callable[[], Iterable[tuple[Tensor, Tensor]]] = tuple
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,9 @@ class Place:
 
 class Method(ABC):
     """A way to learn from image-level labels."""
+
+    mask_weights: tuple[float, ...] = (1.0,)
+    """Weight of each pseudo mask in the second stage's loss, one for each of `mask_layers`."""
 
     def prepare(self, network: LpdNetwork, patches: Iterable[tuple[Tensor, Tensor]]) -> None:  # noqa: B027
         """Called once before the first step (not after a resume).
@@ -92,3 +100,22 @@ class Method(ABC):
     @abstractmethod
     def losses(self, step: Step) -> Losses:
         """All terms for one batch."""
+
+    def mask_layers(self, network: LpdNetwork, images: Tensor, labels: Tensor) -> list[Tensor]:
+        """What the second stage's pseudo masks are made of, here what the network itself would decide on.
+
+        Args:
+            network: Trained, in eval mode.
+            images: RGB in [0, 1], (B, 3, H, W).
+            labels: 1, 0 or -1 (not labelled), (B, C). Absent classes are not closed: that is left to the caller.
+
+        Returns:
+            Logits of each layer, channel i for label-map value i, (B, C + 1, h, w); sizes may differ.
+        """
+        output = network(images)
+        return [network.map_logits(output, presence_of(labels, output.fused_logits))]
+
+
+def presence_of(labels: Tensor, logits: Tensor) -> Tensor:
+    """Probability that a class occurs, (B, C): what the label says, and where it is silent the network's own."""
+    return torch.where(labels < 0, logits.float().sigmoid(), labels.float())

@@ -8,8 +8,12 @@ from wsi_lpd.config import Config
 from wsi_lpd.methods.base import Method
 from wsi_lpd.methods.cam import Cam
 from wsi_lpd.methods.lpd import Lpd
+from wsi_lpd.methods.mlps import Mlps
 from wsi_lpd.methods.pbip import Pbip
+from wsi_lpd.methods.pscl import Pscl
 from wsi_lpd.methods.reference import LpdReference
+from wsi_lpd.methods.tpro import Tpro
+from wsi_lpd.methods.uam import Uam
 
 
 def build_method(config: Config, class_names: Sequence[str]) -> Method:
@@ -23,3 +27,11 @@ def build_method(config: Config, class_names: Sequence[str]) -> Method:
             return Pbip(config, class_names)
         case "lpd-reference":
             return LpdReference(config)
+        case "pscl":
+            return Pscl(config)
+        case "mlps":
+            return Mlps(config)
+        case "tpro":
+            return Tpro(config, class_names)
+        case "uam":
+            return Uam(config)

@@ -9,13 +9,16 @@ from torch.nn import functional as F
 _MOST_ROUNDS = 100
 
 
-def spherical_kmeans(points: Tensor, k: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def spherical_kmeans(
+    points: Tensor, k: int, *, generator: torch.Generator, first: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """K-means by cosine similarity, begun with far-apart points (k-means++).
 
     Args:
         points: Any length but zero, (N, D), N >= k.
         k: How many centres.
         generator: On the CPU; decides the first centres.
+        first: Centres to begin with instead, (k, D).
 
     Returns:
         Unit centres (k, D), and the centre of every point (N,). A centre that loses all its points takes the point
@@ -27,7 +30,7 @@ def spherical_kmeans(points: Tensor, k: int, *, generator: torch.Generator) -> t
     if len(points) < k:
         raise ValueError(f"{len(points)} points for {k} centres; at least {k} are needed")
     unit = F.normalize(points.float(), dim=1)
-    centres = _far_apart(unit, k, generator)
+    centres = _far_apart(unit, k, generator) if first is None else F.normalize(first.float(), dim=1)
     nearest = torch.full((len(unit),), -1, device=unit.device)
     for _ in range(_MOST_ROUNDS):
         similarity = unit @ centres.T

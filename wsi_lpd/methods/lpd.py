@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from wsi_lpd.config import Config
 from wsi_lpd.methods.base import Losses, Method, Place, Step
 from wsi_lpd.methods.spread import revive_prototypes, spread_prototypes
-from wsi_lpd.methods.terms import Refiner, image_terms, mask_terms, ramp
+from wsi_lpd.methods.terms import Refiner, first_step, image_terms, mask_terms, ramp
 from wsi_lpd.models.activation import pseudo_mask
 from wsi_lpd.models.network import NetworkOutput
 
@@ -58,15 +56,11 @@ class Lpd(Method):
         )
 
     def _spreads(self, place: Place) -> bool:
-        return self.config.spread and place.index == self._first(place)
+        return self.config.spread and place.index == first_step(place, self.config)
 
     def _revives(self, place: Place) -> bool:
-        once_an_epoch = place.index > self._first(place) and place.index % place.per_epoch == 0
+        once_an_epoch = place.index > first_step(place, self.config) and place.index % place.per_epoch == 0
         return self.config.revive_below > 0 and once_an_epoch
-
-    def _first(self, place: Place) -> int:
-        """The first step after the warm-up; rounded, as 0.2 * 30 is more than 6 for a computer."""
-        return math.ceil(round(self.config.start * place.total, 6))
 
     def _mask(self, step: Step, teacher: NetworkOutput) -> Tensor:
         return pseudo_mask(

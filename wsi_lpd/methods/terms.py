@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -13,7 +14,7 @@ from wsi_lpd.losses.classification import background_loss, classification_loss, 
 from wsi_lpd.losses.diversity import correlation_loss, diversity_loss, usage_loss
 from wsi_lpd.losses.pseudo import pseudo_loss
 from wsi_lpd.losses.similarity import masked_average, similarity_loss
-from wsi_lpd.methods.base import Step
+from wsi_lpd.methods.base import Place, Step
 from wsi_lpd.methods.frozen import frozen_encoder
 from wsi_lpd.methods.glass import glass_share
 from wsi_lpd.models.activation import with_background
@@ -28,6 +29,11 @@ def ramp(progress: float, config: LossConfig) -> float:
     if config.ramp == 0:
         return 1.0
     return min(1.0, (progress - config.start) / config.ramp)
+
+
+def first_step(place: Place, config: LossConfig) -> int:
+    """The first step after the warm-up; rounded, as 0.2 * 30 is more than 6 for a computer."""
+    return math.ceil(round(config.start * place.total, 6))
 
 
 def image_terms(step: Step, output: NetworkOutput, config: LossConfig) -> dict[str, Tensor]:

@@ -17,6 +17,8 @@ from wsi_lpd.models.activation import relative_logits, stretched_to_one, with_ba
 from wsi_lpd.models.adapter import Adapter
 from wsi_lpd.models.blueprint import Blueprint
 from wsi_lpd.models.encoders import Encoder, build_encoder
+from wsi_lpd.models.knowledge import KnowledgeAttention
+from wsi_lpd.models.linear import LinearClassifier
 from wsi_lpd.models.prototypes import REFINER_DIM, Prototypes
 
 MOSAIC_SIDE = 2
@@ -30,13 +32,14 @@ class NetworkOutput:
     features: list[Tensor]
     """(B, D_s, h_s, w_s)."""
     similarity: list[Tensor]
-    """Cosines, (B, C, K, h_s, w_s)."""
+    """Cosines, (B, C, K, h_s, w_s); where a linear classifier is all there is, its logits with K = 1."""
     class_maps: list[Tensor]
-    """Logits, (B, C, h_s, w_s)."""
+    """Logits whose means are the logits of the patch, (B, C, h_s, w_s)."""
     class_logits: list[Tensor]
     """Logits of the whole patch, (B, C)."""
     fused_maps: Tensor
-    """Weighted mean of the class maps at the finest scale, (B, C, h, w)."""
+    """Weighted mean of the class maps at the finest scale, (B, C, h, w); beside a classifier (UAM) of the maps that the
+    centres give."""
     fused_logits: Tensor
     """Weighted mean of the image logits, (B, C)."""
     background: Tensor
@@ -44,8 +47,13 @@ class NetworkOutput:
 
 
 class LpdNetwork(nn.Module):
-    """Image-level classifier whose class maps are similarities to learnable prototypes. It takes no label."""
+    """Image-level classifier whose class maps are similarities to learnable prototypes. It takes no label.
 
+    Other methods change what the maps come from (`model.prototypes`): a linear classifier has no `prototypes` at all,
+    and centres of features (UAM) have one beside them, whose maps the image logits pool.
+    """
+
+    prototypes: Prototypes
     mean: Tensor
     std: Tensor
     fusion: Tensor
@@ -59,15 +67,29 @@ class LpdNetwork(nn.Module):
         adapts = config.frozen or encoder.is_plain if config.adapter is None else config.adapter
         self.adapter = Adapter(encoder.channels, refines=encoder.is_plain) if adapts else None
         self.relative_scores = config.scores == "relative"
-        self.prototypes = Prototypes(
-            n_classes=n_classes,
-            per_class=config.prototypes_per_class,
-            dim=config.prototype_dim,
-            channels=encoder.channels,
-            fixed=config.prototypes == "bank",
-            merge=config.merge,
-            initial_scale=config.initial_scale,
-        )
+        self.has_prototypes = config.prototypes != "none"
+        are_centres = config.prototypes == "centres"
+        if self.has_prototypes:
+            self.prototypes = Prototypes(
+                n_classes=n_classes,
+                per_class=config.prototypes_per_class,
+                dim=encoder.channels[-1] if are_centres else config.prototype_dim,
+                channels=encoder.channels,
+                fixed=config.prototypes != "learnable",
+                projected=not are_centres,
+                merge=config.merge,
+                initial_scale=config.initial_scale,
+            )
+        self.classifier: LinearClassifier | None = None
+        if are_centres or not self.has_prototypes:
+            self.classifier = LinearClassifier(n_classes=n_classes, channels=encoder.channels, dropout=config.dropout)
+        if are_centres:
+            self.assignment = nn.Conv2d(encoder.channels[-1], n_classes * config.prototypes_per_class, 1)
+        self.knowledge: KnowledgeAttention | None = None
+        if config.knowledge_dim > 0:
+            self.knowledge = KnowledgeAttention(
+                n_classes=n_classes, dim=config.knowledge_dim, width=encoder.channels[-1]
+            )
         self.background = nn.Parameter(torch.zeros(()), requires_grad=config.background)
         self.refiner = nn.Linear(encoder.channels[-1], REFINER_DIM)
         self.register_buffer("mean", torch.tensor(encoder.mean).reshape(1, 3, 1, 1), persistent=False)
@@ -110,15 +132,19 @@ class LpdNetwork(nn.Module):
         features = self.maps(images, mosaic=mosaic) if maps is None else list(maps)
         if self.adapter is not None:
             features = self.adapter(features)
-        similarity = [self.prototypes.similarity(f, s) for s, f in enumerate(features)]
-        class_maps = [self.prototypes.class_maps(a, s) for s, a in enumerate(similarity)]
+        if self.knowledge is not None:
+            features[-1] = self.knowledge(features[-1])
+        linear = [] if self.classifier is None else self.classifier(features)
+        compared = [self.prototypes.similarity(f, s) for s, f in enumerate(features)] if self.has_prototypes else []
+        compared_maps = [self.prototypes.class_maps(a, s) for s, a in enumerate(compared)]
+        class_maps = linear or compared_maps
         class_logits = [maps.mean(dim=(2, 3)) for maps in class_maps]
         return NetworkOutput(
             features=features,
-            similarity=similarity,
+            similarity=compared or [maps[:, :, None] for maps in linear],
             class_maps=class_maps,
             class_logits=class_logits,
-            fused_maps=self.fused(class_maps),
+            fused_maps=self.fused(compared_maps or linear),
             fused_logits=torch.stack([w * y for w, y in zip(self.fusion, class_logits, strict=True)]).sum(0),
             background=self.background,
         )
@@ -133,6 +159,11 @@ class LpdNetwork(nn.Module):
         """What training changes: the tensors themselves, by name, without those of a frozen encoder."""
         state: dict[str, Tensor] = self.state_dict(keep_vars=True)
         return {name: value for name, value in state.items() if not (self.frozen and name.startswith("encoder."))}
+
+    def vectors(self) -> list[nn.Parameter]:
+        """What a method sets by hand: prototypes and knowledge, where the network has them."""
+        prototypes = [self.prototypes.vectors] if self.has_prototypes else []
+        return prototypes if self.knowledge is None else [*prototypes, self.knowledge.vectors]
 
     def fused(self, maps: Sequence[Tensor]) -> Tensor:
         """Weighted mean over the scales of (B, X, h_s, w_s) maps, bilinear at the size of the first."""

@@ -32,8 +32,10 @@ class Prototypes(nn.Module):
         channels: Sequence[int],
         initial_scale: float,
         fixed: bool = False,
-        merge: Literal["softmax", "published"] = "softmax",
+        projected: bool = True,
+        merge: Literal["softmax", "published", "maximum"] = "softmax",
     ) -> None:
+        """Without `projected` they are compared as they are: `dim` is then the width of every scale."""
         super().__init__()
         self._merge = merge
         vectors = torch.empty(n_classes * per_class, dim)
@@ -41,10 +43,10 @@ class Prototypes(nn.Module):
         self.vectors = nn.Parameter(
             vectors.reshape(n_classes, per_class, dim) * math.sqrt(dim), requires_grad=not fixed
         )
-        self.heads = nn.ModuleList(_head(dim, width) for width in channels)
+        self.heads = nn.ModuleList(_head(dim, width) if projected else nn.Identity() for width in channels)
         self.refiner_head = _head(dim, REFINER_DIM)
-        self.log_scales = nn.Parameter(torch.full((len(channels),), math.log(initial_scale)))
-        self.offsets = nn.Parameter(torch.zeros(len(channels), n_classes))
+        self.log_scales = nn.Parameter(torch.full((len(channels),), math.log(initial_scale)), requires_grad=projected)
+        self.offsets = nn.Parameter(torch.zeros(len(channels), n_classes), requires_grad=projected)
 
     def projected(self, scale: int) -> Tensor:
         """Unit prototypes of one scale, (C, K, D_s)."""
@@ -77,7 +79,8 @@ class Prototypes(nn.Module):
         `M = logsumexp_k(g a) - log K + b`, with g = exp(learnt) at most `MAX_SCALE` and an offset b per class. A soft
         MAXIMUM per position rewards prototypes that share a class out between them; the mean of the published
         code makes each pay for the positions of its siblings. With `merge="published"`: that mean in training, and in
-        test the weighted maximum `sum_k softmax_k(g a) g a`, which lies above it.
+        test the weighted maximum `sum_k softmax_k(g a) g a`, which lies above it. With `merge="maximum"`: `g max_k a`,
+        and no less than 0.
 
         Args:
             similarity: Result of `similarity`, (B, C, K, h, w).
@@ -89,6 +92,8 @@ class Prototypes(nn.Module):
         scaled = self.factor(scale) * similarity
         if self._merge == "softmax":
             maps = torch.logsumexp(scaled, dim=2) - math.log(similarity.shape[2])
+        elif self._merge == "maximum":
+            maps = scaled.amax(dim=2).relu()
         elif self.training:
             maps = scaled.mean(dim=2)
         else:

@@ -9,6 +9,7 @@ from typing import Final
 import torch
 
 from wsi_lpd.classes import TissueClass
+from wsi_lpd.errors import ModelError
 from wsi_lpd.files import write_text
 from wsi_lpd.models.card import ModelCard
 from wsi_lpd.models.network import LpdNetwork
@@ -51,7 +52,14 @@ def find_prototypes(
         n_patches: Most patches to look at.
         n_examples: Most patches to keep per prototype.
         progress: Told of every patch.
+
+    Raises:
+        ModelError: If the model has no prototypes.
     """
+    if not network.has_prototypes:
+        raise ModelError(
+            f"{run}: is a model of method {card.method}, which has no prototypes: there is nothing to draw"
+        )
     rows = choose_rows(table, n_patches)
     figures = collect(
         network, table, rows, config=card.config.loss, n_examples=n_examples, device=device, progress=progress

@@ -18,6 +18,7 @@ from wsi_lpd.models.engine import OpenVinoEncoder, openvino_version
 from wsi_lpd.models.load import load_network
 from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, NetworkOutput
 from wsi_lpd.models.views import shifted, shifted_back, shifts_of, turned, turned_back
+from wsi_lpd.overlay.strips import NO_PROTOTYPE
 from wsi_lpd.segment.passes import passes_at_once
 from wsi_lpd.segment.refine import RefinementName, refine
 from wsi_lpd.segment.stitch import WindowMaps
@@ -98,6 +99,8 @@ class Predictor:
         logits, presence, similarity = (_mean(parts) for parts in zip(*seen, strict=True))
         logits = _refined(logits, images, refinement, stride=output_stride)
         prototypes = _most_similar(similarity, side)
+        if not self._network.has_prototypes:
+            prototypes.fill_(NO_PROTOTYPE)
         return [WindowMaps(*arrays) for arrays in zip(*map(_numpy, (logits, presence, prototypes)), strict=True)]
 
     def _seen(self, images: Tensor, views: int, stride: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

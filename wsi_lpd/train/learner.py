@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -54,6 +54,7 @@ class Learner:
         class_names: Names of the classes, in the order of the labels.
         positive_weights: Weight of a positive per class, (C,).
         device: Where all of it lives.
+        patches: Gives all training patches in the order of the table, anew at every call.
         processes: With several, each has a learner, and all of them stay the same to the bit.
     """
 
@@ -64,12 +65,14 @@ class Learner:
         class_names: Sequence[str],
         positive_weights: Tensor,
         device: torch.device,
+        patches: Callable[[], Iterable[Batch]] = tuple,
         processes: Processes = ALONE,
     ) -> None:
         settings = config.train
         self.config = config
         self.device = device
         self.processes = processes
+        self._patches = patches
         self.positive_weights = positive_weights.to(device)
         torch.manual_seed(settings.seed)
         network = build_network(config.model, n_classes=len(class_names))
@@ -91,11 +94,10 @@ class Learner:
         self.autocast_dtype = autocast_dtype(settings.precision, device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.autocast_dtype == torch.float16)
 
-    def prepare(self, batches: Iterable[Batch]) -> None:
-        """Lets the method look at the patches before the first step, in the order of the table."""
-        seen = ((to_images(patches, self.device), labels.to(self.device)) for patches, labels in batches)
-        self.method.prepare(self.network, seen)
-        self._prototypes_moved()
+    def prepare(self) -> None:
+        """Lets the method look at the patches before the first step."""
+        self.method.prepare(self.network, self._all_patches())
+        self._vectors_moved()
 
     def step(
         self, place: Place, batch: Sequence[Batch], *, logged: bool, rows: Sequence[Sequence[int]] | None = None
@@ -192,7 +194,12 @@ class Learner:
             network=self.network,
             student=lambda seen: self._seen_by(self._student, seen, mosaic, maps),
             teacher=lambda seen: self._seen_by_average(seen, mosaic, maps),
+            patches=self._all_patches,
         )
+
+    def _all_patches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for patches, labels in self._patches():
+            yield to_images(patches, self.device), labels.to(self.device)
 
     def _frozen_maps(
         self, images: Tensor, mosaic: int, codes: Sequence[int], rows: Sequence[int] | None
@@ -210,15 +217,15 @@ class Learner:
         of_all = self.processes.gathered
         whole = replace(step, images=of_all(step.images), clean=of_all(step.clean), labels=of_all(step.labels))
         if self.processes.from_first(self.method.rearrange(whole, place)):
-            self._prototypes_moved()
+            self._vectors_moved()
 
-    def _prototypes_moved(self) -> None:
+    def _vectors_moved(self) -> None:
         """What was learnt about the old prototypes is dropped: their average and their momentum."""
-        vectors = self.network.prototypes.vectors
-        with torch.no_grad():
-            self.processes.copy_first(vectors)
-            self.average.network.prototypes.vectors.copy_(vectors)
-        self.optimizer.state.pop(vectors, None)
+        for vectors, averaged in zip(self.network.vectors(), self.average.network.vectors(), strict=True):
+            with torch.no_grad():
+                self.processes.copy_first(vectors)
+                averaged.copy_(vectors)
+            self.optimizer.state.pop(vectors, None)
 
     def _seen_by(
         self, network: Callable[..., NetworkOutput], images: Tensor, mosaic: int, known: MapsOf | None

@@ -32,7 +32,9 @@ def report_run(
     device: torch.device,
     progress: Progress = SILENT,
 ) -> None:
-    """Draws the prototypes of a finished run into its folder; a failure is logged, as the model is worth more.
+    """Draws the prototypes of a finished run into its folder, if it has some.
+
+    A failure is logged, as the model is worth more.
 
     Args:
         run: The run folder, with its model in it.
@@ -42,6 +44,8 @@ def report_run(
         device: Where the network runs.
         progress: Told of every patch.
     """
+    if not network.has_prototypes:
+        return
     table, what = (training, TRAINING) if validation is None else (validation, HELD_OUT)
     try:
         card = load_card(run)

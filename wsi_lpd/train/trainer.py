@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -97,6 +98,7 @@ class Trainer:
             class_names=training.classes,
             positive_weights=positive_weights(labels) if config.loss.balance_classes else torch.ones(labels.shape[1]),
             device=device,
+            patches=partial(ordered_batches, training, batch_size=2 * config.train.batch_size, workers=0),
             processes=processes,
         )
         cell_px = self.learner.network.encoder.cell_px
@@ -114,7 +116,7 @@ class Trainer:
         if settings.cache_features:
             self.learner.features = self._cached_features()
         if first == 0:
-            self.learner.prepare(ordered_batches(self.training, batch_size=2 * settings.batch_size, workers=0))
+            self.learner.prepare()
         batches, rows = self._batches(first), self._rows(first)
         scores: Validation | None = None
         with (
