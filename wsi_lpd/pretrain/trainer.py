@@ -13,6 +13,7 @@ from wsi_lpd.config import Config, PretrainConfig
 from wsi_lpd.errors import TrainingError
 from wsi_lpd.models.device import autocast, autocast_dtype
 from wsi_lpd.models.fit import misfit
+from wsi_lpd.models.views import VIEWS
 from wsi_lpd.patches.labels import LabelTable
 from wsi_lpd.pretrain.folder import PretrainFolder
 from wsi_lpd.pretrain.vicreg import Outputs, build_loss, build_vicreg, feature_spread
@@ -141,7 +142,8 @@ class Pretrainer:
         """A view of each patch of (B, 3, S, S), in colours of its own."""
         views, fixed = self.config.pretrain.views, self.network.encoder.fixed_size_px
         side = min(views.px, images.shape[-1]) if fixed is None else fixed[0]
-        return recoloured(cropped(flipped(images, draws), views.crop, side, draws), views, draws)
+        turned = flipped(images, draws.below(VIEWS, len(images)))
+        return recoloured(cropped(turned, views.crop, side, draws), views, draws)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a step depends on."""
