@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from killed_run import KilledError, Killer
 from safetensors.torch import load_file
 from short import SHORT
 
@@ -21,31 +21,7 @@ from wsi_lpd.errors import ModelError, TrainingError
 from wsi_lpd.models.card import load_card
 from wsi_lpd.models.encoders import build_encoder
 from wsi_lpd.pretrain.run import pretrain
-from wsi_lpd.progress import Progress
 from wsi_lpd.train.run import load_training_data, train
-
-
-class KilledError(Exception):
-    pass
-
-
-class Killer(Progress):
-    """Ends the run in the middle of a step, as a kill would."""
-
-    def __init__(self, after):
-        self.after = after
-
-    @contextmanager
-    def stage(self, name, total, unit):
-        done = 0
-
-        def advance(n):
-            nonlocal done
-            done += n
-            if n and done > self.after:
-                raise KilledError
-
-        yield advance
 
 
 def pretrain_in(folder, table, settings=(), **options):

@@ -4,10 +4,10 @@ import csv
 import json
 import os
 import re
-from contextlib import contextmanager
 
 import pytest
 import torch
+from killed_run import KilledError, Killer
 from small_run import SMALL
 
 from wsi_lpd.config import load_config
@@ -15,33 +15,9 @@ from wsi_lpd.errors import LabelError, TrainingError
 from wsi_lpd.models.card import load_card
 from wsi_lpd.models.checkpoint import load_state
 from wsi_lpd.models.runs import find_run
-from wsi_lpd.progress import Progress
 from wsi_lpd.train.modes import deterministic
 from wsi_lpd.train.run import TrainingData, load_training_data, train
 from wsi_lpd.train.trainer import Trainer
-
-
-class KilledError(Exception):
-    pass
-
-
-class Killer(Progress):
-    """Ends the run in the middle of a step, as a kill would: nothing after it is done."""
-
-    def __init__(self, after):
-        self.after = after
-
-    @contextmanager
-    def stage(self, name, total, unit):
-        done = 0
-
-        def advance(n):
-            nonlocal done
-            done += n
-            if n and done > self.after:
-                raise KilledError
-
-        yield advance
 
 
 def data(labels_csv, config):

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from wsi_lpd.config import Config, PretrainConfig
 from wsi_lpd.errors import TrainingError
 from wsi_lpd.models.device import autocast, autocast_dtype
-from wsi_lpd.models.fit import misfit
 from wsi_lpd.models.views import VIEWS
 from wsi_lpd.patches.labels import LabelTable
 from wsi_lpd.pretrain.folder import PretrainFolder
@@ -25,6 +24,7 @@ from wsi_lpd.train.learner import step_seed
 from wsi_lpd.train.logbook import logbook
 from wsi_lpd.train.modes import compiled
 from wsi_lpd.train.optimizer import rate_factor, set_rate
+from wsi_lpd.train.state import check_network, restoring
 from wsi_lpd.train.validation import to_images
 
 Row = dict[str, float]
@@ -159,17 +159,11 @@ class Pretrainer:
         Raises:
             TrainingError: If it is of another network, or no such state.
         """
-        try:
-            problem = misfit(self.network.state_dict(), state["network"])
-            if problem is not None:
-                raise TrainingError(f"is the state of another network: {problem}")
+        with restoring("state of pretraining"):
+            check_network(self.network.state_dict(), state["network"])
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
             self._scaler.load_state_dict(state["scaler"])
-        except KeyError as err:
-            raise TrainingError(f"is no state of pretraining: it has no {err}") from err
-        except (AttributeError, RuntimeError, TypeError, ValueError) as err:
-            raise TrainingError(f"does not fit this configuration ({' '.join(str(err).split())})") from err
 
     def _resume(self) -> int:
         """The step to begin with."""

@@ -18,7 +18,6 @@ from wsi_lpd.errors import TrainingError
 from wsi_lpd.methods.base import Losses, Method, Place, Step
 from wsi_lpd.methods.choose import build_method
 from wsi_lpd.models.device import autocast, autocast_dtype
-from wsi_lpd.models.fit import misfit
 from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, NetworkOutput, build_network
 from wsi_lpd.models.views import VIEWS
 from wsi_lpd.train.augment import Draws, flipped, recoloured
@@ -28,6 +27,7 @@ from wsi_lpd.train.features import FeatureCache, MapsOf
 from wsi_lpd.train.modes import compiled
 from wsi_lpd.train.optimizer import build_optimizer, rate_factor, set_rate
 from wsi_lpd.train.processes import ALONE, Processes, synchronised
+from wsi_lpd.train.state import check_network, restoring
 from wsi_lpd.train.validation import to_images
 
 Row = dict[str, float]
@@ -159,10 +159,8 @@ class Learner:
         Raises:
             TrainingError: If it is of another network, or no such state.
         """
-        try:
-            problem = misfit(self.network.learnt_state(), state["network"])
-            if problem is not None:
-                raise TrainingError(f"is the state of another network: {problem}")
+        with restoring("training state of wsi-lpd"):
+            check_network(self.network.learnt_state(), state["network"])
             here = self.network.encoder.weights
             if state["encoder"] != here:
                 raise TrainingError(f"began with other encoder weights: {state['encoder']}, now {here}")
@@ -170,10 +168,6 @@ class Learner:
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self._scaler.load_state_dict(state["scaler"])
-        except KeyError as err:
-            raise TrainingError(f"is no training state of wsi-lpd: it has no {err}") from err
-        except (AttributeError, RuntimeError, TypeError, ValueError) as err:
-            raise TrainingError(f"does not fit this configuration ({' '.join(str(err).split())})") from err
 
     def _laid_out(
         self, patches: Tensor, labels: Tensor, draws: Draws, progress: float, rows: Sequence[int] | None = None
