@@ -27,6 +27,7 @@ class Row:
         refinement: How the maps of `reads` are refined.
         gate: The one gate it stands for; None shows all.
         extra: Runs only when it is asked for by name.
+        masks_of: The row whose run of the same cohort and seed makes the pseudo masks, and lends its encoder.
     """
 
     title: str
@@ -36,9 +37,10 @@ class Row:
     refinement: RefinementName = "none"
     gate: GateName | None = None
     extra: bool = False
+    masks_of: str | None = None
 
 
-METHODS: Mapping[str, Row] = {
+FIRST_STAGES: Mapping[str, Row] = {
     "cam": Row("one prototype per class, labels alone", ("method=cam",)),
     "pbip": Row("fixed k-means bank, refiner", ("method=pbip",)),
     "lpd-reference": Row("the published recipe, its defects on", ("method=lpd-reference",)),
@@ -49,6 +51,17 @@ METHODS: Mapping[str, Row] = {
     ),
     "uam": Row("clusters of features, reconstructed", ("method=uam",)),
     "lpd": Row("the default", ("method=lpd",)),
+}
+
+
+def second_stage(name: str) -> Row:
+    """A decoder on the pseudo masks of a first stage; it is scored without a gate."""
+    return Row(f"decoder on the masks of {name}", ("method=decoder",), gate="none", masks_of=name)
+
+
+METHODS: Mapping[str, Row] = {
+    **FIRST_STAGES,
+    **{f"{name}+decoder": second_stage(name) for name in FIRST_STAGES},
 }
 
 _RELATIVE = "model.scores=relative"

@@ -19,6 +19,7 @@ COST = {
     "mlps": 1.0,
     "tpro": 1.1,
     "uam": 1.4,
+    "decoder": 1.2,
 }
 """Seconds of a late step relative to cam's; the crops of the published refiner come on top."""
 CROPS_COST = 3.9

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,10 @@ def _rows(cohort: str, seed: int, options: argparse.Namespace) -> list[str]:
         names |= dict.fromkeys(METHODS)
     if options.table in ("ablation", "all") and seed < options.ablation_seeds and cohort == "synthetic":
         names |= {name: None for name, row in ABLATION.items() if not row.reads and (options.rows or not row.extra)}
-    return [name for name in names if options.rows is None or name in options.rows]
+    if options.rows is None:
+        return list(names)
+    stages = {ROWS[name].masks_of for name in options.rows}
+    return [name for name in names if name in options.rows or name in stages]
 
 
 def job_of(cohort: str, row: str, seed: int, size: BenchSize, extra: Sequence[str]) -> Job:
@@ -127,7 +130,8 @@ def job_of(cohort: str, row: str, seed: int, size: BenchSize, extra: Sequence[st
         *settings_of(row, reference_dim=size.reference_dim),
         f"train.seed={seed}",
     )
-    return Job(cohort, row, seed, settings, refinements_of(row) if synthetic else ("none",))
+    refinements = refinements_of(row) if synthetic else ("none",)
+    return Job(cohort, row, seed, settings, refinements, ROWS[row].masks_of)
 
 
 def check(jobs: Sequence[Job], place: Place) -> None:
@@ -164,7 +168,11 @@ def run_all(
     begun, failed = time.monotonic(), []
     started: list[subprocess.Popen[bytes]] = []
     with ThreadPoolExecutor(options.jobs) as pool:
-        running = [(job, pool.submit(_run, job, cohorts[job.cohort], place, options, started)) for job in missing]
+        futures: dict[str, Future[bool]] = {}
+        for job in sorted(missing, key=lambda job: job.masks_of is not None):  # first stages first
+            before = futures.get(job.name_of(job.masks_of)) if job.masks_of else None
+            futures[job.name] = pool.submit(_run, job, cohorts[job.cohort], place, options, started, before)
+        running = [(job, futures[job.name]) for job in missing]
         try:
             for done, (job, future) in enumerate(running, start=1):
                 outcome = ""
@@ -183,8 +191,15 @@ def run_all(
 
 
 def _run(
-    job: Job, cohort: Cohort, place: Place, options: argparse.Namespace, started: list[subprocess.Popen[bytes]]
+    job: Job,
+    cohort: Cohort,
+    place: Place,
+    options: argparse.Namespace,
+    started: list[subprocess.Popen[bytes]],
+    before: Future[bool] | None,
 ) -> bool:
+    if before is not None:
+        before.result()
     task = {
         "job": job.to_json(),
         "cohort_folder": str(cohort.folder),

@@ -28,7 +28,10 @@ from wsi_lpd.evaluate.protocols import GateName
 from wsi_lpd.evaluate.report import ImageCounts, Report
 from wsi_lpd.evaluate.true_images import label_of_mask
 from wsi_lpd.files import write_text
+from wsi_lpd.models.card import load_card
 from wsi_lpd.models.device import choose_device
+from wsi_lpd.patches.labels import read_labels
+from wsi_lpd.pseudo_masks.job import make_masks
 from wsi_lpd.segment.predictor import Predictor
 from wsi_lpd.segment.refine import RefinementName
 from wsi_lpd.train.run import load_training_data, train
@@ -51,6 +54,7 @@ class Job:
         seed: Of the training.
         settings: `key=value` lines in their order, seed and cohort included.
         refinements: Each is scored.
+        masks_of: The row whose run of the same cohort and seed makes the pseudo masks, for a second stage.
     """
 
     cohort: str
@@ -58,11 +62,16 @@ class Job:
     seed: int
     settings: tuple[str, ...]
     refinements: tuple[RefinementName, ...]
+    masks_of: str | None = None
 
     @property
     def name(self) -> str:
         """Of its files."""
-        return f"{self.cohort}-{self.row}-{self.seed}"
+        return self.name_of(self.row)
+
+    def name_of(self, row: str) -> str:
+        """Of the files of another row's run, of the same cohort and seed."""
+        return f"{self.cohort}-{row}-{self.seed}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as they are found again in the result."""
@@ -80,11 +89,23 @@ def main() -> None:
 
 
 def run_job(job: Job, cohort: Cohort, *, run: Path, device: str) -> dict[str, Any]:
-    """Trains and scores; a run that was stopped goes on at its last checkpoint."""
-    config = load_config(None, job.settings)
+    """Trains and scores; a run that was stopped goes on at its last checkpoint.
+
+    A second stage makes its masks first, and counts the time that this takes; the first stage's is its own row's.
+    """
+    settings, masks, masks_s = job.settings, None, 0.0
+    if job.masks_of is not None:
+        first = run.parent / job.name_of(job.masks_of)
+        settings = (*settings, f"model.weights={first}")
+        masks = run.with_name(f"{run.name}.masks")
+        begun = time.perf_counter()
+        table = read_labels([cohort.labels], classes=load_card(first).label_columns)
+        make_masks(table, first, masks, load_config(None, settings).masks, device=device)
+        masks_s = time.perf_counter() - begun
+    config = load_config(None, settings)
     if config.model.vectors is not None:
         config = updated(config, {"model.vectors": cohort.folder / config.model.vectors})
-    data = load_training_data([cohort.labels], [], config)
+    data = load_training_data([cohort.labels], [], config, masks=masks)
     begun, begun_cpu = time.perf_counter(), time.process_time()
     trained = train(data, config, runs_dir=run.parent, out=run, device=device)
     train_s, train_cpu_s = time.perf_counter() - begun, time.process_time() - begun_cpu
@@ -102,6 +123,7 @@ def run_job(job: Job, cohort: Cohort, *, run: Path, device: str) -> dict[str, An
         "image_level": _presence_of_patches(predictor, cohort.held_out),
         "validation": trained.metrics,
         "training": told_by(_metrics(run), len(data.training)),
+        "masks_s": round(masks_s, 2),
         "train_s": round(train_s, 2),
         "train_cpu_s": round(train_cpu_s, 2),
         "score_s": round(time.perf_counter() - begun, 2),

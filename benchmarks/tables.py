@@ -68,7 +68,7 @@ def ablation_tables(results: Results) -> list[Table]:
 def _scores(results: Results, cohort: str) -> Table:
     values: list[dict[str, Any]] = []
     for row in METHODS:
-        for gate in GATES:
+        for gate in _gates(METHODS[row]):
             counts = results.counts(cohort, row, gate)
             if counts is not None:
                 values.append({"method": row, "gate": gate, "seeds": list(counts.seeds), **counts.estimates()})
@@ -116,7 +116,8 @@ def _cost(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _lpd_minus(results: Results, cohort: str) -> Table:
-    pairs = [("lpd", other, gate) for other in METHODS if other != "lpd" for gate in GATES]
+    others = [(other, row) for other, row in METHODS.items() if other != "lpd"]
+    pairs = [("lpd", other, gate) for other, row in others for gate in _gates(row)]
     values = [found for pair in pairs if (found := _difference(results, cohort, *pair)) is not None]
     lines = [
         [f"lpd - {v['minus']}", _gate(v["gate"]), *(_told(v[name], sign=True) for name in METRICS), _verdict(v)]
@@ -159,8 +160,9 @@ def _ladder(results: Results) -> Table:
 
 def _ladder_row(results: Results, name: str, row: Row) -> dict[str, Any] | None:
     source = _read_from(results, name)
-    gates = GATES if row.gate is None else (row.gate,)
-    found = {gate: counts for gate in gates if (counts := _counts_of_row(results, "synthetic", name, gate)) is not None}
+    found = {
+        gate: counts for gate in _gates(row) if (counts := _counts_of_row(results, "synthetic", name, gate)) is not None
+    }
     if source is None or not found:
         return None
     under = {gate: counts.estimates() for gate, counts in found.items()}
@@ -232,6 +234,10 @@ def _verdict(values: Mapping[str, Any]) -> str:
     if difference.low is None:
         return "no interval"
     return "ahead" if difference.is_ahead else "behind" if difference.is_behind else "no difference shown"
+
+
+def _gates(row: Row) -> tuple[str, ...]:
+    return GATES if row.gate is None else (row.gate,)
 
 
 def _gate(name: str) -> str:

@@ -42,6 +42,7 @@ _PROTOCOLS: Final[dict[ProtocolChoice, tuple[ProtocolName, ...]]] = {
 class GateChoice(StrEnum):
     """What `--gate` takes."""
 
+    AUTO = "auto"
     NONE = "none"
     PREDICTED = "predicted"
     ORACLE = "oracle"
@@ -104,8 +105,11 @@ def evaluate(
     ] = ProtocolChoice.BOTH,
     gate: Annotated[
         GateChoice,
-        typer.Option(help="With --model: how classes are weighed. oracle is a ceiling read off the truth, no result."),
-    ] = GateChoice.PREDICTED,
+        typer.Option(
+            help="With --model: how classes are weighed. auto is predicted, and none for a decoder; oracle is a "
+            "ceiling read off the truth, no result."
+        ),
+    ] = GateChoice.AUTO,
     refine: Annotated[
         RefinementChoice | None, typer.Option(help="With --model: move outlines to the edges of the picture.")
     ] = None,
@@ -152,7 +156,7 @@ def evaluate(
         raise typer.BadParameter("expected either a PREDICTION or --model RUN, and not both")
     if prediction is not None and (images is not None or refine is not None or slide_mpp is not None):
         raise typer.BadParameter("--images, --refine and --slide-mpp go with --model")
-    if prediction is not None and gate is not GateChoice.PREDICTED:
+    if prediction is not None and gate is not GateChoice.AUTO:
         raise typer.BadParameter("--gate goes with --model: a prediction that is a file has been gated already")
     protocols: tuple[ProtocolName, ...] = _PROTOCOLS[protocol]
     shared: dict[str, Any] = {
@@ -168,7 +172,7 @@ def evaluate(
             resolved = load_config(config, settings if settings is not None else ())
             changes = {"segment.refine": None if refine is None else refine.value}
             reports, summary = _of_model(
-                model, updated(resolved, changes), truth, _GATES[gate], images, slide_mpp, device, shared
+                model, updated(resolved, changes), truth, gate, images, slide_mpp, device, shared
             )
         else:
             from wsi_lpd.evaluate.evaluation import evaluate_files
@@ -194,7 +198,7 @@ def _of_model(
     model: Path | None,
     config: Config,
     truth: Path,
-    gates: tuple[GateName, ...],
+    gate: GateChoice,
     images: Path | None,
     slide_mpp: float | None,
     device: str,
@@ -226,7 +230,7 @@ def _of_model(
     reports = evaluate_model(
         predictor,
         folder,
-        gates=gates,
+        gates=_GATES.get(gate, ("predicted" if predictor.gates("auto") else "none",)),
         refinement=config.segment.refine,
         progress=BarProgress(),
         config=config.segment,

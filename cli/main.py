@@ -17,6 +17,7 @@ from .evaluate import evaluate
 from .info import info
 from .pretrain import pretrain
 from .prototypes import prototypes
+from .pseudo_mask import pseudo_mask
 from .segment import segment
 from .synth import synth
 from .tile import tile
@@ -56,6 +57,7 @@ app.command("evaluate")(evaluate)
 app.command("info")(info)
 app.command("pretrain")(pretrain)
 app.command("prototypes")(prototypes)
+app.command("pseudo-mask")(pseudo_mask)
 app.command("segment")(segment)
 app.command("synth")(synth)
 app.command("tile")(tile)

@@ -50,7 +50,9 @@ def segment(
         ),
     ] = None,
     overlap: Annotated[float | None, typer.Option(help="Share of a window that its neighbour covers too.")] = None,
-    gate: Annotated[str | None, typer.Option(help="predicted or none.")] = None,
+    gate: Annotated[
+        str | None, typer.Option(help="auto (predicted, but none for a decoder), predicted or none.")
+    ] = None,
     simplify: Annotated[
         float | None, typer.Option(help="Tolerance of the outlines in label-map pixels; 0 keeps pixel edges.")
     ] = None,

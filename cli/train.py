@@ -27,6 +27,9 @@ def train(
     classes: Annotated[
         str | None, typer.Option(help="Class names, comma-separated, where the labels do not state them.")
     ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Pseudo masks made by `pseudo-mask`, for --set method=decoder.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; without it runs/<time>-<name>.")] = None,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -57,7 +60,7 @@ def train(
                 log_errors_only()
             tell = say if processes.is_first else _nobody
             resolved = load_config(config, settings if settings is not None else ())
-            data = load_training_data(labels, val if val is not None else (), resolved, classes=names)
+            data = load_training_data(labels, val if val is not None else (), resolved, classes=names, masks=masks)
             for line in class_balance(data.training):
                 tell(line)
             if resolved.model.weights == "none":

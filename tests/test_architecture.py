@@ -63,6 +63,7 @@ FORBIDDEN = {
         "wsi_lpd.train",
         "wsi_lpd.segment",
     },
+    "pseudo_masks": {"zarr", "openslide", "tiffslide", "lightly", "wsi_lpd.slide", "wsi_lpd.train", "wsi_lpd.pretrain"},
     "train": {
         "zarr",
         "openslide",
@@ -146,6 +147,7 @@ def test_the_library__never_prints():
         ["pretrain"],
         ["prototypes"],
         ["encoders"],
+        ["pseudo-mask"],
     ],
     ids=" ".join,
 )

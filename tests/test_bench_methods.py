@@ -46,9 +46,10 @@ def configured(row: str) -> Config:
 
 @pytest.mark.parametrize("row", TRAINED)
 def test_every_row__is_a_valid_configuration_unlike_all_others(row):
-    config = configured(row)
-    same = [other for other in TRAINED if other != row and configured(other) == config]
-    assert not same
+    def made(name):
+        return configured(name), ablation_rows.ROWS[name].masks_of
+
+    assert not [other for other in TRAINED if other != row and made(other) == made(row)]
 
 
 def test_every_method__has_a_row():
@@ -236,6 +237,23 @@ def test_extra_rows__run_when_they_are_named():
     ]
 
 
+def test_every_first_stage__has_a_second_one_that_comes_with_it():
+    assert {row.masks_of for row in ablation_rows.METHODS.values()} - {None} == set(ablation_rows.FIRST_STAGES)
+    jobs = methods_benchmark.planned_jobs(SIZES["cpu"], ["synthetic"], options(rows=["cam+decoder"], seeds=1))
+    assert [(job.name, job.masks_of) for job in jobs] == [
+        ("synthetic-cam-0", None), ("synthetic-cam+decoder-0", "cam"),
+    ]  # fmt: skip
+    assert jobs[1].name_of("cam") == jobs[0].name
+    assert load_config(None, jobs[1].settings).method == "decoder"
+
+
+def test_a_second_stage__is_told_without_a_gate():
+    found = {("synthetic", row, 0): result(0, 0.5) for row in ("lpd", "lpd+decoder")}
+    scores, _, differences = tables.methods_tables(tables.Results(found), "synthetic")
+    assert [v["gate"] for v in scores.values if v["method"] == "lpd+decoder"] == ["none"]
+    assert [(v["minus"], v["gate"]) for v in differences.values] == [("lpd+decoder", "none")]
+
+
 def test_set__comes_before_what_makes_the_row():
     given = options(set=["loss.diversity_weight=0.4", "train.batch_size=5"], rows=["lpd", "no-diversity"])
     jobs = methods_benchmark.planned_jobs(SIZES["cpu"], ["synthetic"], given)
@@ -362,13 +380,15 @@ def test_the_whole_comparison__runs_goes_on_and_refuses_other_settings(tmp_path)
     def run(*more):
         command = [
             sys.executable, str(ROOT / "benchmarks" / "methods.py"), "--out", str(tmp_path), "--size", "tiny",
-            "--table", "methods", "--rows", "cam,lpd", "--seeds", "1", "--jobs", "2", "--device", "cpu", *more,
+            "--table", "methods", "--rows", "cam,lpd,cam+decoder", "--seeds", "1", "--jobs", "2", "--device", "cpu",
+            *more,
         ]  # fmt: skip
         return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
 
     first = run()
     assert first.returncode == 0, first.stderr
     assert "lpd - cam" in first.stdout
+    assert "| cam+decoder | none |" in first.stdout
     assert "0 runs to do" not in first.stderr
     stored = json.loads((tmp_path / "results" / "synthetic-lpd-0.json").read_text())
     images = stored["scored"]["none"]["oracle"]["images"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-MethodName = Literal["lpd", "cam", "pbip", "lpd-reference", "pscl", "mlps", "tpro", "uam"]
+MethodName = Literal["lpd", "cam", "pbip", "lpd-reference", "pscl", "mlps", "tpro", "uam", "decoder"]
 
 PROTOTYPES_OF: Final[Mapping[MethodName, str]] = {
     "pbip": "bank",
@@ -13,6 +13,7 @@ PROTOTYPES_OF: Final[Mapping[MethodName, str]] = {
     "uam": "centres",
     "pscl": "none",
     "mlps": "none",
+    "decoder": "none",
 }
 """What `model.prototypes` is where it is not `learnable`."""
 
@@ -78,6 +79,7 @@ PRESETS: Final[Mapping[MethodName, Mapping[str, Any]]] = {
         "model.initial_scale": 10.0,
         "loss.ramp": 0.0,
     },
+    "decoder": {"model.prototypes": "none"},
 }
 """`pbip`: k-means bank of three, the refiner from the first step. `lpd-reference`: the shipped configuration of the
 published code (K = 3, weights, abrupt start after 3,000 of 18,744 iterations); its last two scales have weight 1.

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from wsi_lpd.config import load_config
 from wsi_lpd.models.network import build_network
-from wsi_lpd.models.views import shifted, shifted_back, shifts_of, turned, turned_back
-from wsi_lpd.segment.predictor import Predictor, _phase_step
+from wsi_lpd.models.views import phase_step, shifted, shifted_back, shifts_of, turned, turned_back
+from wsi_lpd.segment.predictor import Predictor
 
 SIDE_PX, N_CLASSES, LEAD = 96, 3, 1e-4
 CELL_PX, PIXEL_PX = 16, 4
@@ -39,7 +39,7 @@ def defined(network, windows, side, views):
     images = torch.from_numpy(windows).permute(0, 3, 1, 2).float() / 255
     logits, similarity = [], []
     stride = SIDE_PX // side
-    step_px = _phase_step(CELL_PX, stride)
+    step_px = phase_step(CELL_PX, stride)
     for code, shift in enumerate(shifts_of(views)):
         right, down = (steps * step_px % CELL_PX for steps in shift)
         output = network(shifted(turned(images, code), right, down))
@@ -72,7 +72,7 @@ def test_logits_and_prototypes__are_those_of_the_resized_maps(network, stride, v
     [(16, 2, 2), (32, 2, 4), (16, 4, 4), (16, 1, 2), (16, 16, 16), (14, 1, 2), (4, 8, 8)],
 )
 def test_phase_step__is_a_part_of_a_cell_in_whole_map_pixels(cell_px, stride, step_px):
-    assert _phase_step(cell_px, stride) == step_px
+    assert phase_step(cell_px, stride) == step_px
 
 
 @pytest.mark.parametrize("stride", [2, 4])

@@ -1,10 +1,11 @@
 """Every default value, and how a configuration file and `--set key=value` change it.
 
 One closed schema serves all commands: `tile` reads the section `tile`, `train` reads `method`, `model`, `loss`,
-the section of the method where it has one, `augment` and `train`, `pretrain` reads `model`, `pretrain` and some of
-`train`, `segment` reads `segment`. The description of a field is its documentation.
+the section of the method where it has one, `augment` and `train`, `pseudo-mask` reads `masks`, `pretrain` reads
+`model`, `pretrain` and some of `train`, `segment` reads `segment`. The description of a field is its documentation.
 """
 
+from wsi_lpd.config.decoder import DecoderConfig, MasksConfig
 from wsi_lpd.config.load import dump_config, load_config, updated
 from wsi_lpd.config.model import LossConfig, ModelConfig, ReferenceConfig
 from wsi_lpd.config.pretrain import PretrainConfig, ViewConfig
@@ -18,7 +19,9 @@ __all__ = [
     "AugmentConfig",
     "ColourConfig",
     "Config",
+    "DecoderConfig",
     "LossConfig",
+    "MasksConfig",
     "MlpsConfig",
     "ModelConfig",
     "PretrainConfig",

@@ -29,7 +29,7 @@ class ModelConfig(Section):
     weights: str = Field(
         "none",
         description="`none` (random; of a hub name or folder its own), `timm` (the published ones), a local file or "
-        "folder, or `hf-hub:owner/name`.",
+        "folder, `hf-hub:owner/name`, or a run folder (its encoder).",
     )
     frozen: bool = Field(
         False, description="Keep the encoder's weights as they are, and train only what comes after it."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
+from wsi_lpd.config.decoder import DecoderConfig, MasksConfig
 from wsi_lpd.config.model import LossConfig, ModelConfig, ReferenceConfig
 from wsi_lpd.config.pretrain import PretrainConfig
 from wsi_lpd.config.rivals import MlpsConfig, PsclConfig, UamConfig
@@ -31,6 +32,8 @@ class Config(Section):
     augment: AugmentConfig = AugmentConfig()
     train: TrainConfig = TrainConfig()
     pretrain: PretrainConfig = PretrainConfig()
+    masks: MasksConfig = MasksConfig()
+    decoder: DecoderConfig = DecoderConfig()
     segment: SegmentConfig = SegmentConfig()
 
     @property

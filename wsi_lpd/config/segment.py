@@ -31,8 +31,10 @@ class SegmentConfig(Section):
         1,
         description="Flips and turns of a window, moved by parts of a cell, that are averaged; the time grows with it.",
     )
-    gate: Literal["predicted", "none"] = Field(
-        "predicted", description="Weigh a class by the probability that it occurs nearby, or do not."
+    gate: Literal["auto", "predicted", "none"] = Field(
+        "auto",
+        description="Weigh a class by the probability that it occurs nearby, or do not; `auto` does, unless the model "
+        "is a decoder, which needs no gate.",
     )
     refine: Literal["none", "pamr", "guided"] = Field(
         "none",

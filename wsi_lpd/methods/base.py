@@ -13,6 +13,7 @@ from wsi_lpd.models.network import LpdNetwork, NetworkOutput
 
 TERMS = (
     "classification", "exclusion", "background", "pseudo", "diversity", "usage", "similarity", "contrast", "assignment",
+    "masks",
 )  # fmt: skip
 """Every term that a method may name; each is a column of `metrics.csv`."""
 
@@ -45,11 +46,13 @@ class Step:
         labels: 1, 0 or -1 (not labelled), (B, C).
         positive_weights: Weight of a positive per class, (C,).
         progress: Share of the training that is done, in [0, 1).
-        network: The network in training, for its parameters; it is run by `student`.
+        network: The network in training, for its parameters; it is run by `student`. A decoder's has no prototypes.
         student: Runs it on images (B, 3, H, W).
         teacher: Runs the averaged (EMA) weights, without a graph.
         patches: Gives all training patches anew, images (B, 3, H, W) in [0, 1] without augmentation and labels (B, C),
             for `Method.rearrange`.
+        masks: Pseudo masks, label-map values or 255, uint8 (B, M, H, W); None but for a decoder.
+        confidence: How sure they are, the lead of the winner in probability, (B, H, W) in [0, 1].
     """
 
     images: Tensor
@@ -61,6 +64,8 @@ class Step:
     student: Callable[[Tensor], NetworkOutput]
     teacher: Callable[[Tensor], NetworkOutput]
     patches: Callable[[], Iterable[tuple[Tensor, Tensor]]] = tuple
+    masks: Tensor | None = None
+    confidence: Tensor | None = None
 
 
 @dataclass(frozen=True)

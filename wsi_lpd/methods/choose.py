@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from wsi_lpd.config import Config
 from wsi_lpd.methods.base import Method
 from wsi_lpd.methods.cam import Cam
+from wsi_lpd.methods.decoder import Decoder
 from wsi_lpd.methods.lpd import Lpd
 from wsi_lpd.methods.mlps import Mlps
 from wsi_lpd.methods.pbip import Pbip
@@ -16,8 +17,16 @@ from wsi_lpd.methods.tpro import Tpro
 from wsi_lpd.methods.uam import Uam
 
 
-def build_method(config: Config, class_names: Sequence[str]) -> Method:
-    """The method that `config.method` names; its preset is in the configuration already."""
+def build_method(
+    config: Config, class_names: Sequence[str], *, mask_weights: tuple[float, ...] = Method.mask_weights
+) -> Method:
+    """The method that `config.method` names; its preset is in the configuration already.
+
+    Args:
+        config: The configuration.
+        class_names: In the order of the labels.
+        mask_weights: Of the pseudo masks that a decoder learns from.
+    """
     match config.method:
         case "lpd":
             return Lpd(config)
@@ -35,3 +44,5 @@ def build_method(config: Config, class_names: Sequence[str]) -> Method:
             return Tpro(config, class_names)
         case "uam":
             return Uam(config)
+        case "decoder":
+            return Decoder(config.decoder, mask_weights)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from wsi_lpd.config.model import is_timm_name
 from wsi_lpd.errors import ModelError
 from wsi_lpd.models.blueprint import Blueprint, find_blueprint
+from wsi_lpd.models.run_weights import load_encoder_of_run, named_run, weights_of_run
 from wsi_lpd.models.weights import Weights, load_weights
 
 _STAGES = (1, 2, 3)
@@ -131,8 +132,8 @@ def build_encoder(
     Args:
         name: A timm model name, also with a tag (`resnet50.a1_in1k`), mit_b0 ... mit_b5, `hf-hub:owner/name`, or a
             folder in the hub's layout.
-        weights: `none` draws them from torch's generator and touches neither network nor disk; everything else is
-            explained at `load_weights`.
+        weights: `none` draws them from torch's generator and touches neither network nor disk; a run folder gives its
+            encoder; everything else is explained at `load_weights`.
         last_stride: 16 takes the down-sampling of the last stage away, 8 that of the last two, where the architecture
             allows it without new parameters: PVT-v2 and MiT (their patch embeddings get stride 1) and the
             convolutional networks that timm can dilate (`output_stride`). Others keep 32; `Encoder.reductions` says
@@ -150,9 +151,13 @@ def build_encoder(
     # Taken before the last stride goes: the key-value reduction of PVT-v2 and MiT needs whole 32 px blocks.
     multiple_px = math.lcm(*(int(body.feature_info[i]["reduction"]) for i in range(len(body.feature_info))))
     expected = plan.architecture if is_timm_name(name) else None
-    loaded = Weights("random") if weights == "none" else load_weights(body, weights, name=expected)
+    run = named_run(weights)
+    if run is not None:
+        loaded = weights_of_run(run)
+    else:
+        loaded = Weights("random") if weights == "none" else load_weights(body, weights, name=expected)
     unstride(body, last_stride)
-    return Encoder(
+    encoder = Encoder(
         body,
         name=name,
         blueprint=plan,
@@ -161,6 +166,9 @@ def build_encoder(
         multiple_px=multiple_px,
         fixed_size_px=fixed_size_px,
     )
+    if run is not None:
+        load_encoder_of_run(encoder.body, run, name=name)
+    return encoder
 
 
 def is_plain(body: Any) -> bool:

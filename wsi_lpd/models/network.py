@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -27,12 +28,13 @@ MOSAIC_SIDE = 2
 
 @dataclass(frozen=True)
 class NetworkOutput:
-    """What one forward pass gives, one entry per scale from fine to coarse."""
+    """What one forward pass gives, one entry per scale from fine to coarse; a decoder fuses its scales within."""
 
     features: list[Tensor]
     """(B, D_s, h_s, w_s)."""
     similarity: list[Tensor]
-    """Cosines, (B, C, K, h_s, w_s); where a linear classifier is all there is, its logits with K = 1."""
+    """Cosines, (B, C, K, h_s, w_s); where a linear classifier is all there is, its logits with K = 1. A
+    decoder has none."""
     class_maps: list[Tensor]
     """Logits whose means are the logits of the patch, (B, C, h_s, w_s)."""
     class_logits: list[Tensor]
@@ -43,22 +45,27 @@ class NetworkOutput:
     fused_logits: Tensor
     """Weighted mean of the image logits, (B, C)."""
     background: Tensor
-    """Logit of the background, a scalar: the score a class map must beat."""
+    """Logit of the background, a scalar or (B, 1, h, w): the score a class map must beat."""
 
 
-class LpdNetwork(nn.Module):
-    """Image-level classifier whose class maps are similarities to learnable prototypes. It takes no label.
+class TissueNetwork(nn.Module, ABC):
+    """An encoder, and what makes maps of tissue classes from its features. It takes no label.
 
-    Other methods change what the maps come from (`model.prototypes`): a linear classifier has no `prototypes` at all,
-    and centres of features (UAM) have one beside them, whose maps the image logits pool.
+    Args:
+        encoder: The encoder.
+        config: Whether it is frozen, and adapted.
+
+    Attributes:
+        wants_gate: Whether a class should be weighed by the probability that it occurs nearby (`segment.gate=auto`).
+        has_prototypes: Whether its maps come from prototypes.
     """
 
-    prototypes: Prototypes
     mean: Tensor
     std: Tensor
-    fusion: Tensor
+    wants_gate = True
+    has_prototypes = False
 
-    def __init__(self, encoder: Encoder, *, n_classes: int, config: ModelConfig) -> None:
+    def __init__(self, encoder: Encoder, config: ModelConfig) -> None:
         super().__init__()
         self.encoder = encoder
         self.frozen = config.frozen
@@ -66,6 +73,93 @@ class LpdNetwork(nn.Module):
             encoder.requires_grad_(False).eval()
         adapts = config.frozen or encoder.is_plain if config.adapter is None else config.adapter
         self.adapter = Adapter(encoder.channels, refines=encoder.is_plain) if adapts else None
+        self.register_buffer("mean", torch.tensor(encoder.mean).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(encoder.std).reshape(1, 3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> Self:
+        """As of every module; a frozen encoder stays in eval mode."""
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+    def maps(self, images: Tensor, *, mosaic: int = 1) -> list[Tensor]:
+        """What the encoder says of images, one map (B, D_s, h_s, w_s) per scale.
+
+        Those of a frozen encoder have no graph and are float32 with the digits of half precision, as they are cached: a
+        network learns the same from a cache as without one, and sees the same afterwards.
+
+        Args:
+            images: RGB in [0, 1], (B, 3, H, W).
+            mosaic: See `forward`.
+        """
+        with torch.no_grad() if self.frozen else nullcontext():
+            normalised = (images - self.mean) / self.std
+            maps = [taken_apart(f, mosaic) for f in self.encoder(put_together(normalised, mosaic))]
+            return [halved(f).float() for f in maps] if self.frozen else maps
+
+    def adapted(self, images: Tensor, *, mosaic: int, maps: Sequence[Tensor] | None) -> list[Tensor]:
+        """What the maps of the classes are made from, (B, D_s, h_s, w_s); arguments as in `forward`."""
+        features = self.maps(images, mosaic=mosaic) if maps is None else list(maps)
+        return features if self.adapter is None else self.adapter(features)
+
+    @abstractmethod
+    def forward(self, images: Tensor, *, mosaic: int = 1, maps: Sequence[Tensor] | None = None) -> NetworkOutput:
+        """Runs the network.
+
+        Args:
+            images: RGB in [0, 1], (B, 3, H, W).
+            mosaic: The encoder sees `mosaic` x `mosaic` images as one, and what it says of each is taken apart again.
+                An image then has strange neighbours, so that a position cannot lean on what the rest of the image
+                holds; B must be a multiple of its square.
+            maps: Result of `maps` for these images, where it is known already.
+        """
+
+    @abstractmethod
+    def map_logits(self, output: NetworkOutput, presence: Tensor) -> Tensor:
+        """What `label_probabilities` decides on, channel i for label-map value i, (B, C + 1, h, w).
+
+        Args:
+            output: Of one forward pass.
+            presence: Probability that a class occurs in the window, (B, C); only relative scores read it.
+        """
+
+    @abstractmethod
+    def part_logits(self, output: NetworkOutput, side: int) -> Tensor:
+        """Image logits of the `side` x `side` parts of every image, (B, C, side, side); one part is the whole image."""
+
+    @abstractmethod
+    def raise_background(self, by: float) -> None:
+        """Adds to the background's logit everywhere, once training has ended."""
+
+    def vectors(self) -> list[nn.Parameter]:
+        """What a method sets by hand."""
+        return []
+
+    def with_encoder(self, encoder: nn.Module) -> Self:
+        """The same network, parameters shared, with another module in the place of its encoder."""
+        twin = copy.copy(self)
+        twin._modules = {**self._modules, "encoder": encoder}
+        return twin
+
+    def learnt_state(self) -> dict[str, Tensor]:
+        """What training changes: the tensors themselves, by name, without those of a frozen encoder."""
+        state: dict[str, Tensor] = self.state_dict(keep_vars=True)
+        return {name: value for name, value in state.items() if not (self.frozen and name.startswith("encoder."))}
+
+
+class LpdNetwork(TissueNetwork):
+    """Image-level classifier whose class maps are similarities to learnable prototypes.
+
+    Other methods change what the maps come from (`model.prototypes`): a linear classifier has no `prototypes` at all,
+    and centres of features (UAM) have one beside them, whose maps the image logits pool.
+    """
+
+    prototypes: Prototypes
+    fusion: Tensor
+
+    def __init__(self, encoder: Encoder, *, n_classes: int, config: ModelConfig) -> None:
+        super().__init__(encoder, config)
         self.relative_scores = config.scores == "relative"
         self.has_prototypes = config.prototypes != "none"
         are_centres = config.prototypes == "centres"
@@ -92,46 +186,12 @@ class LpdNetwork(nn.Module):
             )
         self.background = nn.Parameter(torch.zeros(()), requires_grad=config.background)
         self.refiner = nn.Linear(encoder.channels[-1], REFINER_DIM)
-        self.register_buffer("mean", torch.tensor(encoder.mean).reshape(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(encoder.std).reshape(1, 3, 1, 1), persistent=False)
         weights = torch.tensor(config.fusion_weights)
         self.register_buffer("fusion", weights / weights.sum(), persistent=False)
 
-    def train(self, mode: bool = True) -> Self:
-        """As of every module; a frozen encoder stays in eval mode."""
-        super().train(mode)
-        if self.frozen:
-            self.encoder.eval()
-        return self
-
-    def maps(self, images: Tensor, *, mosaic: int = 1) -> list[Tensor]:
-        """What the encoder says of images, one map (B, D_s, h_s, w_s) per scale.
-
-        Those of a frozen encoder have no graph and are float32 with the digits of half precision, as they are cached: a
-        network learns the same from a cache as without one, and sees the same afterwards.
-
-        Args:
-            images: RGB in [0, 1], (B, 3, H, W).
-            mosaic: See `forward`.
-        """
-        with torch.no_grad() if self.frozen else nullcontext():
-            normalised = (images - self.mean) / self.std
-            maps = [taken_apart(f, mosaic) for f in self.encoder(put_together(normalised, mosaic))]
-            return [halved(f).float() for f in maps] if self.frozen else maps
-
     def forward(self, images: Tensor, *, mosaic: int = 1, maps: Sequence[Tensor] | None = None) -> NetworkOutput:
-        """Runs the network.
-
-        Args:
-            images: RGB in [0, 1], (B, 3, H, W).
-            mosaic: The encoder sees `mosaic` x `mosaic` images as one, and what it says of each is taken apart again.
-                An image then has strange neighbours, so that a position cannot lean on what the rest of the image
-                holds; B must be a multiple of its square.
-            maps: Result of `maps` for these images, where it is known already.
-        """
-        features = self.maps(images, mosaic=mosaic) if maps is None else list(maps)
-        if self.adapter is not None:
-            features = self.adapter(features)
+        """Compares every position with every prototype, at every scale."""
+        features = self.adapted(images, mosaic=mosaic, maps=maps)
         if self.knowledge is not None:
             features[-1] = self.knowledge(features[-1])
         linear = [] if self.classifier is None else self.classifier(features)
@@ -149,17 +209,6 @@ class LpdNetwork(nn.Module):
             background=self.background,
         )
 
-    def with_encoder(self, encoder: nn.Module) -> LpdNetwork:
-        """The same network, parameters shared, with another module in the place of its encoder."""
-        twin = copy.copy(self)
-        twin._modules = {**self._modules, "encoder": encoder}
-        return twin
-
-    def learnt_state(self) -> dict[str, Tensor]:
-        """What training changes: the tensors themselves, by name, without those of a frozen encoder."""
-        state: dict[str, Tensor] = self.state_dict(keep_vars=True)
-        return {name: value for name, value in state.items() if not (self.frozen and name.startswith("encoder."))}
-
     def vectors(self) -> list[nn.Parameter]:
         """What a method sets by hand: prototypes and knowledge, where the network has them."""
         prototypes = [self.prototypes.vectors] if self.has_prototypes else []
@@ -174,15 +223,11 @@ class LpdNetwork(nn.Module):
         return total
 
     def map_logits(self, output: NetworkOutput, presence: Tensor) -> Tensor:
-        """What `label_probabilities` decides on, channel i for label-map value i, (B, C + 1, h, w).
+        """Absolute or relative scores (`model.scores`).
 
         Absolute scores are the logits as learnt, and comparable between windows. Relative ones are the published
         recipe (LPD and PBIP): per window every class's map is stretched to [0, 1], so that each class is certain
         somewhere, and the background is `(1 - max)^10` of what is left over.
-
-        Args:
-            output: Of one forward pass.
-            presence: Probability that a class occurs in the window, (B, C); only the relative background reads it.
         """
         if not self.relative_scores:
             return with_background(output.fused_maps.float(), output.background.float())
@@ -190,9 +235,14 @@ class LpdNetwork(nn.Module):
         return relative_logits(stretched, presence[:, :, None, None])
 
     def part_logits(self, output: NetworkOutput, side: int) -> Tensor:
-        """Image logits of the `side` x `side` parts of every image, (B, C, side, side); one part is the whole image."""
+        """The class maps pooled over every part, weighted over the scales."""
         parts = [F.adaptive_avg_pool2d(maps, side) for maps in output.class_maps]
         return torch.stack([w * y for w, y in zip(self.fusion, parts, strict=True)]).sum(0)
+
+    def raise_background(self, by: float) -> None:
+        """Adds to the learnt scalar."""
+        with torch.no_grad():
+            self.background.add_(by)
 
     def fused_similarity(self, output: NetworkOutput) -> Tensor:
         """Cosines of `output`, weighted over the scales as the class maps are, (B, C, K, h, w)."""

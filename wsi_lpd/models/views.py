@@ -41,6 +41,11 @@ def shifts_of(views: int) -> Sequence[tuple[int, int]]:
     return _SHIFTS[views]
 
 
+def phase_step(cell_px: int, stride: int) -> int:
+    """An eighth of a cell, or the least larger part of it that is whole pixels of a map of that stride."""
+    return -(-cell_px // (8 * stride)) * stride
+
+
 def shifted(images: Tensor, right: int, down: int) -> Tensor:
     """Images (B, X, H, W) moved by so many pixels; what comes in is what lies inside, mirrored."""
     if right == down == 0:

@@ -72,7 +72,7 @@ def read_patches(table: LabelTable, indices: Sequence[int] | NDArray[np.integer]
             in_store[source.path].append((place, source.index))
     for path, wanted in in_store.items():
         places, within = zip(*wanted, strict=True)
-        out[list(places)] = _open_store(path).read(within)
+        out[list(places)] = open_store(path).read(within)
     return out
 
 
@@ -105,7 +105,8 @@ def _nearest(length: int, side: int) -> NDArray[np.integer]:
 
 
 @functools.lru_cache(maxsize=_OPEN_STORES)
-def _open_store(path: Path) -> PatchStore:
+def open_store(path: Path) -> PatchStore:
+    """The store at a path, opened once per process."""
     return PatchStore.open(path)
 
 

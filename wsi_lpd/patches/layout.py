@@ -59,19 +59,38 @@ def read_array(path: Path, name: str) -> AnyArray:
 
 
 def _patches_metadata(n_patches: int, side_px: int) -> dict[str, Any]:
+    return sharded_metadata(
+        (n_patches, side_px, side_px, 3),
+        patches_per_shard(side_px),
+        fill_value=255,
+        dimension_names=("patch", "y", "x", "rgb"),
+    )
+
+
+def sharded_metadata(
+    shape: tuple[int, ...], per_shard: int, *, fill_value: int, dimension_names: tuple[str, ...]
+) -> dict[str, Any]:
+    """Metadata of a uint8 array of one chunk per patch, with many of them in a shard.
+
+    Args:
+        shape: The first dimension counts patches.
+        per_shard: Patches of a shard.
+        fill_value: Of what is not written.
+        dimension_names: One per dimension.
+    """
     sharding = {
-        "chunk_shape": [1, side_px, side_px, 3],
+        "chunk_shape": [1, *shape[1:]],
         "codecs": [{"name": "bytes"}, _ZSTD],
         "index_codecs": [LITTLE, {"name": "crc32c"}],
         "index_location": "end",
     }
     return array_metadata(
-        (n_patches, side_px, side_px, 3),
+        shape,
         "uint8",
-        chunk_shape=(patches_per_shard(side_px), side_px, side_px, 3),
-        fill_value=255,
+        chunk_shape=(per_shard, *shape[1:]),
+        fill_value=fill_value,
         codecs=[{"name": "sharding_indexed", "configuration": sharding}],
-        dimension_names=("patch", "y", "x", "rgb"),
+        dimension_names=dimension_names,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -80,6 +80,25 @@ def shard_index(stream: BinaryIO, shard_patches: int) -> AnyArray:
     return np.frombuffer(stream.read(n_bytes), dtype="<u8").reshape(shard_patches, 2)
 
 
-def shard_path(path: Path, shard: int) -> Path:
-    """File of one shard of the `patches` array of the store at `path`."""
-    return path / "patches" / "c" / str(shard) / "0" / "0" / "0"
+def shard_chunks(path: Path, within: Iterable[int], shard_patches: int) -> Iterator[bytes | None]:
+    """Unpacks chunks `within` of a shard file, in that order; None for one that it does not hold.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it is no shard.
+        imagecodecs.ZstdError: If a chunk is damaged.
+    """
+    with path.open("rb") as stream:
+        index = shard_index(stream, shard_patches)
+        for k in within:
+            offset, n_bytes = int(index[k, 0]), int(index[k, 1])
+            if offset == EMPTY:
+                yield None
+                continue
+            stream.seek(offset)
+            yield bytes(imagecodecs.zstd_decode(stream.read(n_bytes)))
+
+
+def shard_path(path: Path, shard: int, *, array: str = "patches") -> Path:
+    """File of one shard of an array (N, y, x, rgb), or of another of four dimensions, of the store at `path`."""
+    return path / array / "c" / str(shard) / "0" / "0" / "0"

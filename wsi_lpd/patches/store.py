@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from wsi_lpd.errors import StoreError
 from wsi_lpd.patches.layout import METADATA, read_array
 from wsi_lpd.patches.meta import FORMAT_VERSION, StoreMeta
-from wsi_lpd.patches.shard import EMPTY, shard_index, shard_path
+from wsi_lpd.patches.shard import shard_chunks, shard_path
 from wsi_lpd.types import AnyArray, Float32Array, Int64Array, UInt8Array
 
 
@@ -92,16 +92,8 @@ class PatchStore:
         """
         path = shard_path(self.path, shard)
         try:
-            with path.open("rb") as stream:
-                index = shard_index(stream, self._shard_patches)
-                for k, place in zip(within, places, strict=True):
-                    offset, n_bytes = int(index[k, 0]), int(index[k, 1])
-                    if offset == EMPTY:
-                        out[place] = 255
-                        continue
-                    stream.seek(offset)
-                    pixels = imagecodecs.zstd_decode(stream.read(n_bytes))
-                    out[place] = np.frombuffer(pixels, np.uint8).reshape(out.shape[1:])
+            for place, pixels in zip(places, shard_chunks(path, within, self._shard_patches), strict=True):
+                out[place] = 255 if pixels is None else np.frombuffer(pixels, np.uint8).reshape(out.shape[1:])
         except (OSError, ValueError, imagecodecs.ZstdError) as err:
             raise StoreError(f"{path}: damaged or missing ({err}); run tile again with --overwrite") from err
 

@@ -12,7 +12,7 @@ from wsi_lpd.classes import TissueClass
 from wsi_lpd.errors import ModelError
 from wsi_lpd.files import write_text
 from wsi_lpd.models.card import ModelCard
-from wsi_lpd.models.network import LpdNetwork
+from wsi_lpd.models.network import LpdNetwork, TissueNetwork
 from wsi_lpd.overlay.draw import write_picture
 from wsi_lpd.patches.labels import LabelTable
 from wsi_lpd.progress import SILENT, Progress
@@ -29,7 +29,7 @@ N_EXAMPLES: Final = 6
 
 
 def find_prototypes(
-    network: LpdNetwork,
+    network: TissueNetwork,
     card: ModelCard,
     table: LabelTable,
     *,
@@ -56,7 +56,7 @@ def find_prototypes(
     Raises:
         ModelError: If the model has no prototypes.
     """
-    if not network.has_prototypes:
+    if not isinstance(network, LpdNetwork) or not network.has_prototypes:
         raise ModelError(
             f"{run}: is a model of method {card.method}, which has no prototypes: there is nothing to draw"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,8 +17,8 @@ from wsi_lpd.models.card import ModelCard
 from wsi_lpd.models.device import autocast, autocast_dtype, device_name
 from wsi_lpd.models.engine import OpenVinoEncoder, openvino_version
 from wsi_lpd.models.load import load_network
-from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, NetworkOutput
-from wsi_lpd.models.views import shifted, shifted_back, shifts_of, turned, turned_back
+from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, NetworkOutput, TissueNetwork
+from wsi_lpd.models.views import phase_step, shifted, shifted_back, shifts_of, turned, turned_back
 from wsi_lpd.overlay.strips import NO_PROTOTYPE
 from wsi_lpd.segment.passes import passes_at_once
 from wsi_lpd.segment.refine import RefinementName, refine
@@ -31,7 +32,7 @@ _LEAST_PROBABILITY = 1e-6
 class Predictor:
     """Network, model card and device."""
 
-    def __init__(self, network: LpdNetwork, card: ModelCard, device: torch.device) -> None:
+    def __init__(self, network: TissueNetwork, card: ModelCard, device: torch.device) -> None:
         self.card = card
         self.device = device
         self._network = network.to(device).eval()
@@ -70,6 +71,10 @@ class Predictor:
             self._twin._engine = f"openvino {openvino_version()}"
         return self._twin
 
+    def gates(self, gate: Literal["auto", "predicted", "none"]) -> bool:
+        """Whether `segment.gate` means that classes are weighed by presence; `auto` is what the network wants."""
+        return self._network.wants_gate if gate == "auto" else gate == "predicted"
+
     @property
     def window_px(self) -> int:
         """Side of the windows that suit the model: a mosaic of patches where it learnt from those, else one patch."""
@@ -96,32 +101,36 @@ class Predictor:
         images = torch.from_numpy(windows).to(self.device).permute(0, 3, 1, 2).float() / 255
         side = windows.shape[1] // output_stride
         seen = self._seen(images, views, output_stride)
-        logits, presence, similarity = (_mean(parts) for parts in zip(*seen, strict=True))
+        logits, presence, *similarity = (_mean(parts) for parts in zip(*seen, strict=True))
         logits = _refined(logits, images, refinement, stride=output_stride)
-        prototypes = _most_similar(similarity, side)
-        if not self._network.has_prototypes:
-            prototypes.fill_(NO_PROTOTYPE)
+        prototypes = _most_similar(similarity[0], side) if similarity else _no_prototypes(logits)
         return [WindowMaps(*arrays) for arrays in zip(*map(_numpy, (logits, presence, prototypes)), strict=True)]
 
-    def _seen(self, images: Tensor, views: int, stride: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _seen(self, images: Tensor, views: int, stride: int) -> Iterator[tuple[Tensor, ...]]:
         """Logits (B, C + 1, side, side), presence (B, C), similarities (B, C, K, h, w) of each view, turned back.
+
+        A network without prototypes gives no similarities.
 
         The network sees each view a part of a cell farther right and down: what depends on where its cells lie is
         averaged out. Logits are moved back by pixels of the map, similarities by the next lower pixel of their own.
         """
         window_px = images.shape[-1]
-        step_px = _phase_step(self.cell_px, stride)
+        step_px = phase_step(self.cell_px, stride)
         for code, shift in enumerate(shifts_of(views)):
             right, down = (steps * step_px % self.cell_px for steps in shift)
             with autocast(self.device, self._dtype):
                 output = self._network(shifted(turned(images, code), right, down))
             presence = self._presence(output, window_px)
             logits = _resized(self._network.map_logits(output, presence), window_px // stride)
+            upright = turned_back(shifted_back(logits, right // stride, down // stride), code)
+            if not isinstance(self._network, LpdNetwork) or not self._network.has_prototypes:
+                yield upright, presence
+                continue
             similarity = self._network.fused_similarity(output).float()
             pixel_px = window_px // similarity.shape[-1]
             similar = shifted_back(similarity.flatten(1, 2), right // pixel_px, down // pixel_px)
             similar = turned_back(similar, code).reshape(similarity.shape)
-            yield turned_back(shifted_back(logits, right // stride, down // stride), code), presence, similar
+            yield upright, presence, similar
 
     def _presence(self, output: NetworkOutput, window_px: int) -> Tensor:
         """Calibrated probability that a class occurs in a window, (B, C): that of the likeliest of its parts.
@@ -132,11 +141,6 @@ class Predictor:
         n_parts = max(1, round(window_px / self.card.patch_px))
         logits = self._network.part_logits(output, n_parts).float().amax(dim=(2, 3))
         return image_probability(logits, temperature=self._temperature, offset=self._offset)
-
-
-def _phase_step(cell_px: int, stride: int) -> int:
-    """An eighth of a cell, or the least larger part of it that is whole pixels of the map."""
-    return -(-cell_px // (8 * stride)) * stride
 
 
 def _mean(views: Sequence[Tensor]) -> Tensor:
@@ -157,6 +161,11 @@ def _most_similar(similarity: Tensor, side: int) -> Tensor:
     """
     of_classes = [_resized(of_class, side).max(dim=1).indices.to(torch.uint8) for of_class in similarity.unbind(1)]
     return torch.stack(of_classes, dim=1)
+
+
+def _no_prototypes(logits: Tensor) -> Tensor:
+    """Of logits (B, C + 1, h, w), (B, C, h, w)."""
+    return torch.full_like(logits[:, 1:], NO_PROTOTYPE, dtype=torch.uint8)
 
 
 def _refined(logits: Tensor, images: Tensor, method: RefinementName, *, stride: int) -> Tensor:

@@ -63,7 +63,7 @@ def segment_slide(
     start = plan.first_batch(spans[0][0])
     places = plan.places[start : plan.end_of_batches(spans[-1][1])]
     side, at_once = plan.grid.window_px, passes_at_once(predictor.device)
-    gated = config.gate == "predicted"
+    gated = predictor.gates(config.gate)
     look = partial(looked_at, predictor=predictor, config=config, stride=plan.stride)
     with (
         shared_threads(at_once),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from wsi_lpd.models.network import LpdNetwork
+from wsi_lpd.models.network import TissueNetwork
 
 
 class AveragedNetwork:
@@ -21,14 +21,14 @@ class AveragedNetwork:
     Torch's `AveragedModel` does the same, but asks a tensor at every step whether it is the first one.
     """
 
-    def __init__(self, network: LpdNetwork, *, decay: float) -> None:
+    def __init__(self, network: TissueNetwork, *, decay: float) -> None:
         shared = {id(network.encoder): network.encoder} if network.frozen else {}
         self.network = copy.deepcopy(network, shared).eval().requires_grad_(False)
         self._mix = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         self._updates = 0
 
     @torch.no_grad()
-    def update(self, network: LpdNetwork) -> None:
+    def update(self, network: TissueNetwork) -> None:
         """Moves towards `network`; the first time, all the way."""
         here, there = self.network.learnt_state(), network.learnt_state()
         floating = [name for name, value in here.items() if value.is_floating_point()]

@@ -13,10 +13,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from wsi_lpd.errors import TrainingError
 from wsi_lpd.patches.labels import LabelTable, read_patches
+from wsi_lpd.patches.mask_store import MaskStore
 from wsi_lpd.train.processes import ALONE, Processes
 
 Batch = tuple[Tensor, Tensor]
-"""Patches uint8 (B, S, S, 3) and labels int8 (B, C)."""
+"""Patches uint8 (B, S, S, 3) and labels int8 (B, C). Where pseudo masks are learnt from, they lie behind RGB as further
+channels: M masks, then how sure they are (255 = 1)."""
 
 WorkerStart = Literal["auto", "fork", "spawn", "forkserver"]
 """How reading processes are started; `auto` is Python's own choice on this system."""
@@ -25,13 +27,17 @@ WorkerStart = Literal["auto", "fork", "spawn", "forkserver"]
 class PatchDataset(Dataset[Batch]):
     """Reads a whole batch at a time, so that one store is opened once per batch and not once per patch."""
 
-    def __init__(self, table: LabelTable) -> None:
+    def __init__(self, table: LabelTable, masks: MaskStore | None = None) -> None:
         self._table = table
+        self._masks = masks
 
     def __getitem__(self, indices: Sequence[int]) -> Batch:
         """Patches and labels of the given rows."""
         chosen = list(indices)
         patches = read_patches(self._table, chosen)
+        if self._masks is not None:
+            masks = self._masks.read([self._table.sources[row] for row in chosen])
+            patches = np.concatenate([patches, np.moveaxis(masks, 1, -1)], axis=-1)
         return torch.from_numpy(patches), torch.from_numpy(self._table.labels[chosen])
 
 
@@ -61,6 +67,7 @@ def training_batches(
     last: int,
     worker_start: WorkerStart = "auto",
     processes: Processes = ALONE,
+    masks: MaskStore | None = None,
 ) -> Iterator[Batch]:
     """Batches number `first` to `last - 1`, counted over all epochs; a resumed run gets just those it misses.
 
@@ -74,12 +81,13 @@ def training_batches(
         worker_start: How they are started.
         processes: Several that train together share every joint batch out in their order: what they see is what one
             process sees whose batch is as large as theirs together.
+        masks: Pseudo masks of these patches, if they are wanted.
 
     Raises:
         TrainingError: If there are fewer patches than processes.
     """
     wanted = training_rows(len(table), batch_size=batch_size, seed=seed, first=first, last=last, processes=processes)
-    return _loaded(table, wanted, min(workers, last - first), worker_start)
+    return _loaded(table, wanted, min(workers, last - first), worker_start, masks)
 
 
 def training_rows(
@@ -159,10 +167,14 @@ def _joint_size(count: int, batch_size: int, processes: Processes) -> int:
 
 
 def _loaded(
-    table: LabelTable, batches: Iterable[list[int]], workers: int, worker_start: WorkerStart
+    table: LabelTable,
+    batches: Iterable[list[int]],
+    workers: int,
+    worker_start: WorkerStart,
+    masks: MaskStore | None = None,
 ) -> Iterator[Batch]:
     loader: DataLoader[Batch] = DataLoader(
-        PatchDataset(table),
+        PatchDataset(table, masks),
         sampler=batches,  # each "index" is a batch of rows
         batch_size=None,
         num_workers=workers,

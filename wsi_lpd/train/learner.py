@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,8 @@ from wsi_lpd.errors import TrainingError
 from wsi_lpd.methods.base import Losses, Method, Place, Step
 from wsi_lpd.methods.choose import build_method
 from wsi_lpd.models.device import autocast, autocast_dtype
-from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, NetworkOutput, build_network
+from wsi_lpd.models.load import network_for
+from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, NetworkOutput, TissueNetwork
 from wsi_lpd.models.views import VIEWS
 from wsi_lpd.train.augment import Draws, flipped, recoloured
 from wsi_lpd.train.average import AveragedNetwork, detached
@@ -36,7 +37,7 @@ Row = dict[str, float]
 class Objective(nn.Module):
     """From a step to its loss terms: what is made parallel, since methods use parameters beside those of a forward."""
 
-    def __init__(self, network: LpdNetwork, method: Method) -> None:
+    def __init__(self, network: TissueNetwork, method: Method) -> None:
         super().__init__()
         self.network = network
         self.method = method
@@ -56,6 +57,7 @@ class Learner:
         device: Where all of it lives.
         patches: Gives all training patches in the order of the table, anew at every call.
         processes: With several, each has a learner, and all of them stay the same to the bit.
+        mask_weights: Weight of each pseudo mask of a patch, for a decoder.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Learner:
         device: torch.device,
         patches: Callable[[], Iterable[Batch]] = tuple,
         processes: Processes = ALONE,
+        mask_weights: tuple[float, ...] = Method.mask_weights,
     ) -> None:
         settings = config.train
         self.config = config
@@ -75,12 +78,12 @@ class Learner:
         self._patches = patches
         self.positive_weights = positive_weights.to(device)
         torch.manual_seed(settings.seed)
-        network = build_network(config.model, n_classes=len(class_names))
+        network = network_for(config, n_classes=len(class_names))
         synchronised(network, device, processes)
         layout = torch.channels_last if settings.channels_last else torch.preserve_format
-        self.network = network.to(device, memory_format=layout)  # type: ignore[call-overload]
+        self.network: TissueNetwork = network.to(device, memory_format=layout)  # type: ignore[call-overload]
         self.average = AveragedNetwork(self.network, decay=settings.ema_decay)
-        self.method = build_method(config, class_names)
+        self.method = build_method(config, class_names, mask_weights=mask_weights)
         self._student: Callable[..., NetworkOutput] = self.network
         self._teacher: Callable[..., NetworkOutput] = self.average.network
         if settings.compile:
@@ -96,8 +99,9 @@ class Learner:
 
     def prepare(self) -> None:
         """Lets the method look at the patches before the first step."""
-        self.method.prepare(self.network, self._all_patches())
-        self._vectors_moved()
+        if isinstance(self.network, LpdNetwork):
+            self.method.prepare(self.network, self._all_patches())
+            self._vectors_moved()
 
     def step(
         self, place: Place, batch: Sequence[Batch], *, logged: bool, rows: Sequence[Sequence[int]] | None = None
@@ -172,10 +176,12 @@ class Learner:
     def _laid_out(
         self, patches: Tensor, labels: Tensor, draws: Draws, progress: float, rows: Sequence[int] | None = None
     ) -> Step:
-        images = to_images(patches, self.device)
-        codes = draws.below(VIEWS, len(images)) if self.config.augment.flips else [0] * len(images)
+        channels = to_images(patches, self.device)
+        codes = draws.below(VIEWS, len(channels)) if self.config.augment.flips else [0] * len(channels)
         if self.config.augment.flips:
-            images = flipped(images, codes)
+            channels = flipped(channels, codes)
+        images, masks, confidence = channels[:, :3], channels[:, 3:-1], channels[:, -1]
+        has_masks = channels.shape[1] > 3
         mosaic = self._mosaic(images, draws)
         changed = recoloured(images, self.config.augment, draws)
         maps = self._frozen_maps(changed, mosaic, codes, rows)
@@ -185,10 +191,12 @@ class Learner:
             labels=labels.to(self.device, non_blocking=True),
             positive_weights=self.positive_weights,
             progress=progress,
-            network=self.network,
+            network=cast("LpdNetwork", self.network),  # the methods that look at it are those of prototypes
             student=lambda seen: self._seen_by(self._student, seen, mosaic, maps),
             teacher=lambda seen: self._seen_by_average(seen, mosaic, maps),
             patches=self._all_patches,
+            masks=(masks * 255).round().to(torch.uint8) if has_masks else None,
+            confidence=confidence if has_masks else None,
         )
 
     def _all_patches(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -257,6 +265,7 @@ class Learner:
 
     def _gradient_ratio(self, losses: Losses) -> Tensor:
         """Norm of the diversity term's gradient on the prototypes over that of the classification loss, a scalar."""
+        assert isinstance(self.network, LpdNetwork)
         vectors = self.network.prototypes.vectors
         gradients = [
             torch.autograd.grad(losses.terms[name], vectors, retain_graph=True)[0]
@@ -288,7 +297,7 @@ def _parallel(objective: nn.Module) -> nn.Module:
     return DistributedDataParallel(objective, find_unused_parameters=True, **statistics)  # type: ignore[arg-type]
 
 
-def _statistics(network: LpdNetwork) -> list[Tensor]:
+def _statistics(network: TissueNetwork) -> list[Tensor]:
     """Running means and variances of batch norms, which every process counts over its own share."""
     tensors = network.learnt_state().values()
     return [value for value in tensors if not isinstance(value, nn.Parameter) and value.is_floating_point()]

@@ -9,7 +9,7 @@ import torch
 
 from wsi_lpd.errors import TrainingError
 from wsi_lpd.models.card import ModelCard, load_card
-from wsi_lpd.models.network import LpdNetwork
+from wsi_lpd.models.network import TissueNetwork
 from wsi_lpd.patches.labels import LabelTable
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.prototypes.report import find_prototypes, write_findings
@@ -25,7 +25,7 @@ LABELLED = "labelled patches"
 
 def report_run(
     run: Path,
-    network: LpdNetwork,
+    network: TissueNetwork,
     training: LabelTable,
     validation: LabelTable | None,
     *,

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from wsi_lpd.classes import qupath_classes
 from wsi_lpd.config import Config
+from wsi_lpd.errors import TrainingError
 from wsi_lpd.models.card import Calibration, ModelCard
 from wsi_lpd.models.checkpoint import save_model
 from wsi_lpd.models.device import choose_device
 from wsi_lpd.models.runs import RUNS_DIR, mark_latest
 from wsi_lpd.patches.labels import LabelTable, read_labels
+from wsi_lpd.patches.mask_store import MaskStore
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.train.calibration import fit_background, fit_calibration
 from wsi_lpd.train.companions import companions
@@ -28,6 +28,15 @@ from wsi_lpd.train.run_folder import RunFolder, choose_run, patch_mpp, run_ident
 from wsi_lpd.train.trainer import Trainer, TrainingResult
 
 logger = logging.getLogger(__name__)
+
+
+_MASKS_WITHOUT_DECODER = (
+    "--masks is given, but the method learns from labels alone; add --set method=decoder, or leave --masks out"
+)
+_DECODER_WITHOUT_MASKS = (
+    "method decoder learns from pseudo masks and there are none; make them with `wsi-lpd pseudo-mask`, and give them "
+    "with --masks FOLDER"
+)
 
 
 @dataclass(frozen=True)
@@ -47,17 +56,34 @@ class TrainingData:
 
     training: LabelTable
     validation: LabelTable | None
+    masks: MaskStore | None = None
+    """Pseudo masks of the training patches; what a decoder learns from."""
 
 
 def load_training_data(
-    labels: Sequence[Path], validation: Sequence[Path], config: Config, *, classes: Sequence[str] | None = None
+    labels: Sequence[Path],
+    validation: Sequence[Path],
+    config: Config,
+    *,
+    classes: Sequence[str] | None = None,
+    masks: Path | None = None,
 ) -> TrainingData:
     """Reads the label tables; without `validation`, whole slides are held out.
 
+    Args:
+        labels: Label files and folders.
+        validation: The same of held-out patches, or nothing.
+        config: The configuration.
+        classes: See `read_labels`.
+        masks: Pseudo masks that hold every training patch; for method decoder, and for no other.
+
     Raises:
         LabelError: If a table cannot be understood, or the classes differ.
+        StoreError: If the masks cannot be read, or are of other patches or classes.
         TrainingError: If there is too little to hold anything out.
     """
+    if (masks is not None) != (config.method == "decoder"):
+        raise TrainingError(_MASKS_WITHOUT_DECODER if masks is not None else _DECODER_WITHOUT_MASKS)
     table = read_labels(labels, classes=classes)
     if validation:
         data = TrainingData(table, read_labels(validation, classes=table.classes))
@@ -65,7 +91,11 @@ def load_training_data(
         data = TrainingData(*split_by_group(table, fraction=config.train.val_fraction, seed=config.train.seed))
     for warning in one_sided_classes(data.training):
         logger.warning(warning)
-    return data
+    if masks is None:
+        return data
+    store = MaskStore.open(masks)
+    store.check_fits(data.training)
+    return replace(data, masks=store)
 
 
 def one_sided_classes(table: LabelTable) -> list[str]:
@@ -121,12 +151,21 @@ def train(
         deterministic(config.train.deterministic),
     ):
         identity = run_identity(config, data.training, data.validation, n_processes=processes.count)
+        if data.masks is not None:
+            identity["masks"] = data.masks.fingerprint
         run = _chosen_run(runs_dir, out, config, identity, resume, processes)
         if run.finished:
             return _finished_already(runs_dir, run, processes)
         chosen = choose_device(processes.device_name(device))
         trainer = Trainer(
-            config, data.training, data.validation, run=run, device=chosen, progress=progress, processes=processes
+            config,
+            data.training,
+            data.validation,
+            run=run,
+            device=chosen,
+            progress=progress,
+            processes=processes,
+            masks=data.masks,
         )
         if processes.is_first:
             run.start(config, identity)
@@ -184,8 +223,7 @@ def _settle_background(result: TrainingResult, config: Config) -> None:
     if result.validation is None or not config.model.background or config.model.scores == "relative":
         return
     moved = fit_background(result.validation.tissue_margins, result.validation.glass_margins)
-    with torch.no_grad():
-        result.network.background.add_(moved)
+    result.network.raise_background(moved)
     result.validation.metrics["background_moved"] = moved
 
 

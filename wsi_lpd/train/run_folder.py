@@ -30,7 +30,7 @@ _CONFIG = "config.yaml"
 _IDENTITY = "identity.json"
 _HASH = "sha256:"
 
-_OTHER_SECTIONS = ("tile.", "pretrain.", "segment.")
+_OTHER_SECTIONS = ("tile.", "pretrain.", "masks.", "segment.")
 _WITHOUT_CONSEQUENCE = frozenset(
     f"train.{name}"
     for name in (

@@ -15,9 +15,10 @@ from torch.profiler import record_function
 from wsi_lpd.config import Config
 from wsi_lpd.errors import TrainingError
 from wsi_lpd.losses.classification import positive_weights
-from wsi_lpd.methods.base import Place
-from wsi_lpd.models.network import LpdNetwork
+from wsi_lpd.methods.base import Method, Place
+from wsi_lpd.models.network import TissueNetwork
 from wsi_lpd.patches.labels import LabelTable
+from wsi_lpd.patches.mask_store import MaskStore
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.train.build_features import cached_features
 from wsi_lpd.train.clock import Clock
@@ -40,7 +41,7 @@ FEATURES_DIR: Final = "features"
 class TrainingResult:
     """What the loop ends with."""
 
-    network: LpdNetwork
+    network: TissueNetwork
     """The averaged weights, on the CPU, in eval mode."""
     validation: Validation | None
     """Of the finished network; None where nothing was held out, and in all processes but the first."""
@@ -58,6 +59,7 @@ class Trainer:
         device: Where the network runs.
         progress: Told of every step.
         processes: This process among those that train together.
+        masks: Pseudo masks of the training patches, for a decoder.
 
     Raises:
         TrainingError: If there are too few patches for one step.
@@ -73,8 +75,10 @@ class Trainer:
         device: torch.device,
         progress: Progress = SILENT,
         processes: Processes = ALONE,
+        masks: MaskStore | None = None,
     ) -> None:
         self.config = config
+        self.masks = masks
         self.training = training
         self.validation = validation if processes.is_first else None
         self._tables = [training] if validation is None else [training, validation]
@@ -100,6 +104,7 @@ class Trainer:
             device=device,
             patches=partial(ordered_batches, training, batch_size=2 * config.train.batch_size, workers=0),
             processes=processes,
+            mask_weights=Method.mask_weights if masks is None else masks.meta.weights,
         )
         cell_px = self.learner.network.encoder.cell_px
         if config.augment.mosaic > 0 and training.patch_px is not None and training.patch_px % cell_px:
@@ -162,6 +167,7 @@ class Trainer:
             first=first * settings.accumulate,
             last=self.total_steps * settings.accumulate,
             processes=self.processes,
+            masks=self.masks,
         )
 
     def _rows(self, first: int) -> Iterator[list[int]] | None:

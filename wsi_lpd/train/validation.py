@@ -14,7 +14,7 @@ from wsi_lpd.evaluate.metrics import confusion
 from wsi_lpd.evaluate.protocols import score
 from wsi_lpd.methods.glass import glass_share
 from wsi_lpd.models.activation import label_probabilities, labels_of
-from wsi_lpd.models.network import LpdNetwork, NetworkOutput
+from wsi_lpd.models.network import NetworkOutput, TissueNetwork
 from wsi_lpd.patches.labels import LabelTable, read_masks
 from wsi_lpd.train.data import ordered_batches
 from wsi_lpd.train.features import FeatureCache
@@ -43,7 +43,7 @@ _GLASS = 0.99
 
 @torch.no_grad()
 def validate(
-    network: LpdNetwork,
+    network: TissueNetwork,
     table: LabelTable,
     *,
     batch_size: int,
@@ -93,7 +93,7 @@ class _Margins:
 
     def add(self, output: NetworkOutput, images: Tensor, labels: Tensor) -> None:
         maps = output.fused_maps.float()
-        margin = torch.logsumexp(maps, dim=1) - output.background.float()
+        margin = (torch.logsumexp(maps, dim=1, keepdim=True) - output.background.float())[:, 0]
         glass = glass_share(images, (maps.shape[-2], maps.shape[-1]))
         is_tissue = (glass == 0) & (labels == 1).any(dim=1).to(glass.device)[:, None, None]
         step = max(1, self._n_patches * margin[0].numel() // _MOST_MARGINS)
@@ -110,7 +110,7 @@ class _PixelCounts:
     With the oracle's gate (a defect of the published recipe, here to be shown) the score goes by a name of its own.
     """
 
-    def __init__(self, network: LpdNetwork, table: LabelTable, *, oracle_gate: bool) -> None:
+    def __init__(self, network: TissueNetwork, table: LabelTable, *, oracle_gate: bool) -> None:
         self._network = network
         self._table = table
         self._oracle_gate = oracle_gate
@@ -118,7 +118,7 @@ class _PixelCounts:
         self._counts = np.zeros((len(table.classes) + 1,) * 2, np.int64)
 
     def add(self, output: NetworkOutput) -> None:
-        """Counts the next patches of the table; their maps are gated by what the network itself says occurs."""
+        """Counts the next patches of the table; what the network itself says occurs is the gate, if it wants one."""
         rows = range(self._row, self._row + len(output.fused_logits))
         self._row = rows.stop
         masks = self._table.masks
@@ -132,7 +132,8 @@ class _PixelCounts:
             presence[among] = _classes_present(truth, presence.shape[1]).to(presence)
         logits = self._network.map_logits(output, presence)[among]
         logits = F.interpolate(logits, size=(truth.shape[1], truth.shape[2]), mode="bilinear", align_corners=False)
-        labels = labels_of(label_probabilities(logits, presence[among][:, :, None, None]))
+        gate = presence[among][:, :, None, None] if self._network.wants_gate or self._oracle_gate else None
+        labels = labels_of(label_probabilities(logits, gate))
         self._counts += confusion(truth, labels.cpu().numpy().astype(np.uint8), len(self._table.classes))
 
     def metrics(self) -> dict[str, float]:

@@ -44,7 +44,9 @@ def random_run(folder: Path, *, mpp: float = 0.5, patch_px: int = 64) -> Path:
     return folder
 
 
-def image_folder(folder: Path, *, n_images: int = 3, shape: tuple[int, int] = (40, 56), coding: str = "index") -> Path:
+def image_folder(
+    folder: Path, *, n_images: int = 3, shape: tuple[int, int] = (40, 56), coding: str = "index", n_values: int = 4
+) -> Path:
     """Noise with masks in the order Tumor, Stroma, Fat: not the model's."""
     rng = np.random.default_rng(9)
     for name in ("img", "mask"):
@@ -52,7 +54,7 @@ def image_folder(folder: Path, *, n_images: int = 3, shape: tuple[int, int] = (4
     for i in range(n_images):
         stem = f"patient{i // 2}_x{10 * i}_y{7 * i}"
         pixels = rng.integers(60, 255, (*shape, 3)).astype(np.uint8)
-        truth = rng.integers(0, 4, (shape[0] // 4, shape[1] // 4)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+        truth = rng.integers(0, n_values, (shape[0] // 4, shape[1] // 4)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
         truth[:3] = 255
         Image.fromarray(pixels).save(folder / "img" / f"{stem}.png")
         Image.fromarray(truth).save(folder / "mask" / f"{stem}.png")

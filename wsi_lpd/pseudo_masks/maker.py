@@ -1,0 +1,120 @@
+"""What a model, told the labels of training patches, says of their pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from wsi_lpd.config import MasksConfig
+from wsi_lpd.methods.choose import build_method
+from wsi_lpd.models.activation import label_probabilities
+from wsi_lpd.models.card import ModelCard
+from wsi_lpd.models.device import autocast, autocast_dtype
+from wsi_lpd.models.load import load_network
+from wsi_lpd.models.network import LpdNetwork, TissueNetwork
+from wsi_lpd.models.views import phase_step, shifted, shifted_back, shifts_of, turned, turned_back
+from wsi_lpd.segment.refine import refine
+from wsi_lpd.types import IGNORE, UInt8Array
+
+_REFINED_MARGIN_PX = 16
+"""Of the margin, what refinement looks at: it reaches 8 px at a time, and takes as long as all the network does."""
+
+
+class MaskMaker:
+    """A model, its method and settings, for any number of patches.
+
+    Attributes:
+        card: The model's card.
+        weights: Weight of each mask of a patch.
+    """
+
+    def __init__(self, network: TissueNetwork, card: ModelCard, config: MasksConfig, device: torch.device) -> None:
+        self.card = card
+        self._network = cast("LpdNetwork", network.to(device).eval())  # a decoder is one to `mask_layers`
+        self._method = build_method(card.config, card.label_columns)
+        self.weights = self._method.mask_weights
+        self._config = config
+        self._device = device
+        self._dtype = autocast_dtype("auto", device)
+
+    @classmethod
+    def load(cls, run: Path, config: MasksConfig, device: torch.device) -> MaskMaker:
+        """Reads the model of a run folder.
+
+        Raises:
+            ModelError: If the folder holds no complete model of a format this version reads.
+        """
+        network, card = load_network(run)
+        return cls(network, card, config, device)
+
+    def margin_px(self, patch_px: int) -> int:
+        """Margin around a patch that is looked at with it: whole cells of the coarsest map.
+
+        None for a network that takes images of one size only.
+        """
+        if self._network.encoder.fixed_size_px is not None:
+            return 0
+        cell_px = max(self.card.encoder.reductions)
+        return round(self._config.context * patch_px / cell_px) * cell_px
+
+    def masks(self, windows: UInt8Array, labels: Tensor, *, margin_px: int) -> UInt8Array:
+        """Masks and confidence.
+
+        Args:
+            windows: Patches with a margin on all sides, RGB, (B, S + 2 margin, S + 2 margin, 3).
+            labels: 1, 0 or -1 (not labelled), (B, C). A class labelled 0 is closed; an unlabelled one competes, and
+                what it wins is ignored. So is a pixel where the network is all but certain of a closed class.
+            margin_px: Width of the margin.
+
+        Returns:
+            (B, M + 1, S, S): label-map values or 255, then the winner's lead in the first mask times 255.
+        """
+        images = torch.from_numpy(windows).to(self._device).permute(0, 3, 1, 2).float() / 255
+        labels = labels.to(self._device)
+        layers = [self._decided(logits, images, labels, margin_px) for logits in self._logits(images, labels)]
+        lead = (layers[0][1] * 255).round().to(torch.uint8)
+        stacked = torch.stack([*(values for values, _ in layers), lead], dim=1)
+        array: UInt8Array = stacked.cpu().numpy()
+        return array
+
+    def _logits(self, images: Tensor, labels: Tensor) -> list[Tensor]:
+        """Means over the views, one (B, C + 1, H, W) per mask."""
+        cell_px = max(self.card.encoder.reductions)
+        step_px = phase_step(cell_px, 1)
+        sums: list[Tensor] = []
+        for code, shift in enumerate(shifts_of(self._config.views)):
+            right, down = (steps * step_px % cell_px for steps in shift)
+            with torch.no_grad(), autocast(self._device, self._dtype):
+                layers = self._method.mask_layers(self._network, shifted(turned(images, code), right, down), labels)
+            upright = [
+                turned_back(shifted_back(_resized(maps.float(), images), right, down), code).contiguous()
+                for maps in layers
+            ]
+            sums = [total + maps for total, maps in zip(sums, upright, strict=True)] if sums else upright
+        return [total / self._config.views for total in sums]
+
+    def _decided(self, logits: Tensor, images: Tensor, labels: Tensor, margin_px: int) -> tuple[Tensor, Tensor]:
+        """Values uint8 (B, S, S) within the margin, and the winner's lead over the runner-up (B, S, S)."""
+        config = self._config
+        allowed = (labels != 0).float()[:, :, None, None]
+        outer, kept = max(margin_px - _REFINED_MARGIN_PX, 0), min(margin_px, _REFINED_MARGIN_PX)
+        probabilities = label_probabilities(_within(logits, outer), allowed)
+        probabilities = _within(refine(probabilities, _within(images, outer), method=config.refine), kept)
+        best, values = probabilities.topk(2, dim=1)
+        winner, lead = values[:, 0], best[:, 0] - best[:, 1]
+        judged = F.pad(labels == 1, (1, 0), value=True).gather(1, winner.flatten(1)).reshape(winner.shape)
+        sure = (best[:, 0] > config.confidence) & (lead > config.margin)
+        return torch.where(judged & sure, winner, IGNORE).to(torch.uint8), lead.clamp(0, 1)
+
+
+def _resized(maps: Tensor, images: Tensor) -> Tensor:
+    return F.interpolate(maps, size=images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _within(maps: Tensor, margin_px: int) -> Tensor:
+    """Maps (B, X, H, W) without a margin."""
+    return maps[..., margin_px : maps.shape[-2] - margin_px, margin_px : maps.shape[-1] - margin_px]
