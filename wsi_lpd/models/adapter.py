@@ -9,7 +9,7 @@ from timm.layers.norm import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_WIDEST = 256
+_WIDEST = 128
 """Channels inside a block, at most: with them a block costs a small part of one layer of a large transformer."""
 
 
