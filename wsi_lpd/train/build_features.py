@@ -21,7 +21,7 @@ from wsi_lpd.errors import TrainingError
 from wsi_lpd.files import remove, replacing
 from wsi_lpd.lock import locked
 from wsi_lpd.models.device import autocast
-from wsi_lpd.models.network import LpdNetwork
+from wsi_lpd.models.network import TissueNetwork
 from wsi_lpd.models.views import VIEWS, turned
 from wsi_lpd.patches.labels import LabelTable, PatchSource, read_patches
 from wsi_lpd.patches.store import partial_path
@@ -40,7 +40,7 @@ _LONGEST_WAIT_S: Final = 12 * 3600.0
 
 
 def cached_features(
-    network: LpdNetwork,
+    network: TissueNetwork,
     tables: Sequence[LabelTable],
     *,
     folder: Path,
@@ -122,7 +122,7 @@ class _Images:
 
     @torch.no_grad()
     def chunk_maps(
-        self, network: LpdNetwork, chunk: int, dtype: torch.dtype | None, *, told: Callable[[int], object]
+        self, network: TissueNetwork, chunk: int, dtype: torch.dtype | None, *, told: Callable[[int], object]
     ) -> list[np.ndarray]:
         """Maps float16 (n, V, h, w, D) of a chunk's patches, one array per scale; behind the last patch zeros."""
         layout = self._layout
@@ -142,7 +142,7 @@ class _Images:
         return arrays
 
 
-def _widths(network: LpdNetwork) -> Iterator[tuple[int, int]]:
+def _widths(network: TissueNetwork) -> Iterator[tuple[int, int]]:
     encoder = network.encoder
     return zip(encoder.channels, encoder.reductions, strict=True)
 
@@ -155,7 +155,7 @@ def _shape(table: LabelTable, width: int, reduction: int) -> MapShape:
 
 
 def _identity(
-    network: LpdNetwork,
+    network: TissueNetwork,
     sources: Sequence[PatchSource],
     layout: CacheLayout,
     patch_px: int | None,
@@ -185,7 +185,7 @@ def _identity(
     }
 
 
-def _digest_of_weights(network: LpdNetwork) -> str:
+def _digest_of_weights(network: TissueNetwork) -> str:
     digest = hashlib.sha256()
     for name, value in network.encoder.state_dict().items():
         digest.update(name.encode())
