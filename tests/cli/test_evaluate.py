@@ -103,5 +103,5 @@ def test_evaluate__out_leaves_tables_and_a_picture(files, tmp_path):
 def test_evaluate__offers_every_name_that_the_library_has():
     assert {choice.value for choice in CodingChoice} == set(CODINGS)
     assert {choice.value for choice in ProtocolChoice} == {*PROTOCOLS, "both", "all"}
-    assert {choice.value for choice in GateChoice} == {*GATES, "all"}
+    assert {choice.value for choice in GateChoice} == {*GATES, "all", "auto"}
     assert {choice.value for choice in RefinementChoice} == set(get_args(RefinementName))

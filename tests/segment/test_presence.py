@@ -21,7 +21,9 @@ def network():
 
 def predictor(network, patch_px):
     calibration = SimpleNamespace(temperature=TEMPERATURE, offset=OFFSET)
-    return Predictor(network, SimpleNamespace(patch_px=patch_px, calibration=calibration), torch.device("cpu"))
+    encoder = SimpleNamespace(reductions=network.encoder.reductions)
+    card = SimpleNamespace(patch_px=patch_px, calibration=calibration, encoder=encoder)
+    return Predictor(network, card, torch.device("cpu"))
 
 
 def windows(side_px=64):

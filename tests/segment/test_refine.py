@@ -186,7 +186,8 @@ class GuessingNetwork(torch.nn.Module):
 def test_a_window__is_refined_at_the_scale_of_the_map(method):
     picture, violet = two_tissues(64, 64)
     guess = noisy_guess(violet)
-    card = SimpleNamespace(patch_px=64, calibration=SimpleNamespace(temperature=(1.0, 1.0), offset=(0.0, 0.0)))
+    calibration = SimpleNamespace(temperature=(1.0, 1.0), offset=(0.0, 0.0))
+    card = SimpleNamespace(patch_px=64, calibration=calibration, encoder=SimpleNamespace(reductions=(2,)))
     predictor = Predictor(GuessingNetwork(guess[0].log()), card, torch.device("cpu"))
     large = picture.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)  # two model pixels per map pixel
     windows = (large * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()

@@ -15,6 +15,7 @@ from wsi_lpd.errors import LabelError, TrainingError
 from wsi_lpd.models.card import load_card
 from wsi_lpd.models.checkpoint import load_state
 from wsi_lpd.models.runs import find_run
+from wsi_lpd.train import run_folder
 from wsi_lpd.train.modes import deterministic
 from wsi_lpd.train.run import TrainingData, load_training_data, train
 from wsi_lpd.train.trainer import Trainer
@@ -332,3 +333,18 @@ def test_identity__is_plain_json(undisturbed):
     identity = json.loads((undisturbed / "identity.json").read_text())
     assert set(identity) == {"config", "classes", "patches", "training_data", "validation_data", "processes"}
     assert identity["classes"] == "dots, stripes"
+
+
+def test_runs_of_the_same_second__get_folders_of_their_own(tmp_path, monkeypatch):
+    class Still(run_folder.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 5, 4, 3, 2, 1, tzinfo=tz)
+
+    monkeypatch.setattr(run_folder, "datetime", Still)
+    names = []
+    for _ in range(3):
+        chosen = run_folder.choose_run(tmp_path, None, config=load_config(None), identity={}, resume=False)
+        chosen.path.mkdir()
+        names.append(chosen.path.name)
+    assert names == ["20260504-030201-lpd", "20260504-030201-lpd-2", "20260504-030201-lpd-3"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -233,7 +234,9 @@ def choose_run(
     if resume:
         raise TrainingError(f"{runs_dir}: holds no unfinished run of this configuration and data; leave out --resume")
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return RunFolder(runs_dir / f"{stamp}-{config.name}")
+    endings = itertools.chain([""], (f"-{n}" for n in itertools.count(2)))  # of runs begun in the same second
+    paths = (runs_dir / f"{stamp}-{config.name}{ending}" for ending in endings)
+    return RunFolder(next(path for path in paths if not path.exists()))
 
 
 def asked_for(folder: Folder, config: Config, identity: Mapping[str, str], resume: bool | None = None) -> Folder:
