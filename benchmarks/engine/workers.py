@@ -37,9 +37,10 @@ def workers_tables(place: Place) -> list[str]:
     slides = [place.slide(seed) for seed in range(N_SLIDES)]
     model = random_run(place.out / "models" / ENCODER, ENCODER, slides[0])
     segment: Command = ["segment", *slides, "--model", model, "--device", "cpu", "--out"]
-    tile: Command = ["tile", *slides, "--mpp", "0.5", "--patch-size", "256", "--out"]
+    tile = {mpp: ["tile", *slides, "--mpp", mpp, "--patch-size", "256", "--out"] for mpp in ("0.5", "0.25")}
+    commands: dict[str, Command] = {"segment": segment, **{f"tile, {mpp} um/px": words for mpp, words in tile.items()}}
     rows: list[Sequence[object]] = []
-    for name, command in (("segment", segment), ("tile", tile)):
+    for name, command in commands.items():
         found = in_turn({str(n): partial(_on, n, command, place) for n in (1, 2)}, place.repeats)
         digests = [folder_digest(place.scratch / f"workers-{n}") for n in (1, 2)]
         rows.append(
