@@ -29,7 +29,7 @@ from sizes import SIZES, BenchSize
 
 from wsi_lpd.config import load_config
 from wsi_lpd.errors import WsiLpdError
-from wsi_lpd.files import write_text
+from wsi_lpd.files import replacing, write_text
 from wsi_lpd.patches.unlabelled import read_unlabelled
 from wsi_lpd.pretrain.run import pretrain
 
@@ -70,6 +70,9 @@ def _with_labels(out: Path, size: BenchSize, share: str) -> Cohort:
     if SHARES[share] == 1.0:
         return whole
     cohort = Cohort(f"synthetic-{share}", out / "cohorts" / share)
+    if not cohort.folder.is_dir():
+        cohort.folder.mkdir()
+        (cohort.folder / "held-out").symlink_to((whole.folder / "held-out").resolve())
     if not cohort.labels.is_file():
         with whole.labels.open(encoding="utf-8", newline="") as stream:
             header, *rows = csv.reader(stream)
@@ -77,9 +80,7 @@ def _with_labels(out: Path, size: BenchSize, share: str) -> Cohort:
         store = header.index("store")
         for row in rows:
             row[store] = str((whole.labels.parent / row[store]).resolve())
-        (cohort.folder / "patches").mkdir(parents=True)
-        (cohort.folder / "held-out").symlink_to((whole.folder / "held-out").resolve())
-        with cohort.labels.open("w", encoding="utf-8", newline="") as stream:
+        with replacing(cohort.labels) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream).writerows([header, *(rows[i] for i in kept)])
     return cohort
 

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from killed_run import KilledError, Killer
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from short import SHORT
 
 from wsi_lpd.config import load_config
@@ -102,6 +103,23 @@ def test_a_start_from_weights__keeps_what_they_are_normalised_by_and_their_licen
             torch.testing.assert_close(encoder.body.state_dict()[name], expected, rtol=0, atol=1e-9)
 
 
+def test_an_encoder_named_by_a_folder__gives_a_folder_that_names_it(table, tmp_path):
+    torch.manual_seed(3)
+    shallow = timm.create_model("test_vit", depth=2, num_classes=0)
+    (tmp_path / "base").mkdir()
+    save_file(shallow.state_dict(), tmp_path / "base" / "model.safetensors")
+    about = {"architecture": "test_vit", "model_args": {"depth": 2}, "pretrained_cfg": {"license": "mit"}}
+    (tmp_path / "base" / "config.json").write_text(json.dumps(about))
+    settings = [f"model.encoder={tmp_path / 'base'}", "model.scales=[0, 1]", "pretrain.max_steps=1",
+                "pretrain.learning_rate=1e-12"]  # fmt: skip
+    pretrain_in(tmp_path / "start", table, settings)
+    encoder = build_encoder(str(tmp_path / "start"), weights=str(tmp_path / "start"), scales=(0, 1))
+    assert encoder.licence == "mit"
+    assert encoder.channels == (64, 64)
+    for name, expected in encoder.body.state_dict().items():
+        torch.testing.assert_close(expected, shallow.state_dict()[name], rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("after", [1, 2, 5])
 def test_a_killed_run__ends_as_an_undisturbed_one(undisturbed, table, tmp_path, after):
     with pytest.raises(KilledError):
@@ -144,7 +162,7 @@ def test_another_seed__gives_other_weights_and_other_batches(undisturbed, table,
 def test_finished_weights__are_left_alone(undisturbed, table):
     before = (undisturbed / "model.safetensors").stat().st_mtime_ns
     without_part = ["train.epochs=3", "tile.min_tissue=0.1", "method=cam", "model.prototypes_per_class=1",
-                    "train.log_every=3"]  # fmt: skip
+                    "model.frozen=true", "train.log_every=3"]  # fmt: skip
     again = pretrain_in(undisturbed, table, without_part)
     assert again.was_finished
     assert again.metrics["loss"] == pytest.approx(float(read_metrics(undisturbed)[-1]["loss"]), rel=1e-4)

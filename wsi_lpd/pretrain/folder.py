@@ -18,8 +18,8 @@ WEIGHTS_FILE: Final = "model.safetensors"
 ABOUT_FILE: Final = "config.json"
 
 _SECTIONS = ("model.", "pretrain.")
-_WITHOUT_PART = ("model.fusion_weights", "model.prototype", "model.merge", "model.scores",
-                 "model.initial_scale", "model.background")  # fmt: skip
+_WITHOUT_PART = ("model.frozen", "model.adapter", "model.fusion_weights", "model.prototype", "model.merge",
+                 "model.scores", "model.initial_scale", "model.background")  # fmt: skip
 _OF_TRAIN = ("train.precision", "train.channels_last", "train.compile", "train.deterministic", "train.seed")
 
 

@@ -79,7 +79,8 @@ def _about(
     )
     card = {"mean": encoder.mean, "std": encoder.std, "license": encoder.licence, "notes": [recipe]}
     return {
-        "architecture": encoder.name,
+        "architecture": encoder.blueprint.architecture,
+        "model_args": dict(encoder.blueprint.arguments),
         "num_classes": 0,
         "pretrained_cfg": card,
         "metrics": metrics,

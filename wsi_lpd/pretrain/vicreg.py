@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import timm
 import torch
 from torch import Tensor, nn
 
@@ -88,8 +87,8 @@ def timm_state(encoder: Encoder) -> dict[str, Tensor]:
     """The encoder's tensors by timm's names, on the CPU; parts that training has no use for are as timm draws them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        whole = timm.create_model(encoder.name, pretrained=False, num_classes=0).state_dict()
-    return dict(whole) | {key: value.detach().cpu() for key, value in encoder.body.state_dict().items()}
+        whole, _ = encoder.blueprint.body()
+    return dict(whole.state_dict()) | {key: value.detach().cpu() for key, value in encoder.body.state_dict().items()}
 
 
 def _lightly() -> tuple[Any, Any]:
