@@ -17,7 +17,7 @@ from wsi_lpd.methods.mlps import dropout_attention, gamma_at
 from wsi_lpd.methods.pscl import confident_positions
 from wsi_lpd.methods.uam import assignment_loss, nearest_centres
 from wsi_lpd.methods.vectors import read_vectors, write_vectors
-from wsi_lpd.models.gradcam import grad_cams
+from wsi_lpd.models.gradcam import _as_maps, grad_cams
 from wsi_lpd.models.knowledge import KnowledgeAttention
 from wsi_lpd.models.network import build_network
 from wsi_lpd.prototypes.report import find_prototypes
@@ -169,9 +169,18 @@ def test_grad_cam__is_the_sum_of_gradients_times_activations():
             torch.testing.assert_close(cam[:, c], expected.detach(), rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("encoder", ["regnety_002", "swin_tiny_patch4_window7_224", "pvt_v2_b0"])
-def test_mask_layers__are_three_with_the_networks_own_first(encoder):
-    config = configured("mlps", f"model.encoder={encoder}")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("model.encoder=regnety_002",),
+        ("model.encoder=swin_tiny_patch4_window7_224",),
+        ("model.encoder=pvt_v2_b0",),
+        ("model.encoder=vit_tiny_patch16_224", "model.scales=[11]", "model.adapter=false"),
+        ("model.frozen=true", "model.adapter=false"),
+    ],
+)
+def test_mask_layers__are_three_with_the_networks_own_first(settings):
+    config = configured("mlps", *settings)
     network = built(config).eval().requires_grad_(False)
     images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(7))
     labels = torch.tensor([[1, 0, -1], [0, 1, 1]])
@@ -183,15 +192,24 @@ def test_mask_layers__are_three_with_the_networks_own_first(encoder):
         _, cams = grad_cams(network, images, n_stages=3)
     assert len(layers) == len(method.mask_weights) == 3
     assert sum(method.mask_weights) == pytest.approx(1)
-    torch.testing.assert_close(layers[0], own)
-    torch.testing.assert_close(cams[2], output.fused_maps, rtol=1e-3, atol=1e-5)
+    # A frozen encoder's maps are rounded to half precision, and the last norm of a transformer comes after its blocks.
+    torch.testing.assert_close(layers[0], own, rtol=1e-2, atol=1e-3)
+    if "vit" not in config.model.encoder:
+        torch.testing.assert_close(cams[2], output.fused_maps, rtol=1e-2, atol=1e-3)
     for layer, cam in ((layers[1], cams[1]), (layers[2], cams[0])):
         assert layer.shape == (2, 4, *cam.shape[2:])
-        torch.testing.assert_close(layer[:, 1:].amax((1, 2, 3)), own[:, 1:].amax((1, 2, 3)))
-        torch.testing.assert_close(layer[:, 1:].amin((1, 2, 3)), own[:, 1:].amin((1, 2, 3)))
+        torch.testing.assert_close(layer[:, 1:].amax((1, 2, 3)), layers[0][:, 1:].amax((1, 2, 3)))
+        torch.testing.assert_close(layer[:, 1:].amin((1, 2, 3)), layers[0][:, 1:].amin((1, 2, 3)))
         assert torch.equal(
             layer[:, 1:].flatten(1).argsort(stable=True)[:, -5:], cam.flatten(1).argsort(stable=True)[:, -5:]
         )
+
+
+def test_maps__are_found_in_every_layout():
+    maps = torch.rand(2, 5, 3, 4)
+    tokens = torch.cat([torch.full((2, 2, 5), 9.0), maps.flatten(2).transpose(1, 2)], dim=1)
+    for layout in (maps, maps.permute(0, 2, 3, 1), tokens):
+        torch.testing.assert_close(_as_maps(layout, 5, (3, 4)), maps, rtol=0, atol=0)
 
 
 def test_other_methods__have_the_map_that_decides():

@@ -32,17 +32,19 @@ def grad_cams(network: LpdNetwork, images: Tensor, *, n_stages: int) -> tuple[Ne
     # Gradients are wanted whatever the caller has switched off.
     with torch.inference_mode(False), torch.enable_grad():
         modules = [encoder.body.get_submodule(name) for name in names]
+        normalised = (images.clone() - network.mean) / network.std
         with _recorded(modules) as activations:
-            output = network(images.clone())
+            seen = encoder(normalised)  # not `network.maps`, which cuts the graph of a frozen encoder
+        output = network(images, maps=seen)
         n_classes = output.fused_logits.shape[1]
         gradients = [
             torch.autograd.grad(output.fused_logits[:, c].sum(), activations, retain_graph=c + 1 < n_classes)
             for c in range(n_classes)
         ]
-    cams = []
+    cams, size = [], (seen[-1].shape[-2], seen[-1].shape[-1])
     for stage, (activation, width) in enumerate(zip(activations, widths, strict=True)):
-        maps = _as_maps(activation.detach(), width).float()
-        weights = [_as_maps(of_class[stage], width).float().sum(dim=(2, 3)) for of_class in gradients]
+        maps = _as_maps(activation.detach(), width, size).float()
+        weights = [_as_maps(of_class[stage], width, size).float().sum(dim=(2, 3)) for of_class in gradients]
         cams.append(torch.einsum("bcd,bdhw->bchw", torch.stack(weights, dim=1), maps))
     return output, cams
 
@@ -65,6 +67,8 @@ def _recorded(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
             handle.remove()
 
 
-def _as_maps(values: Tensor, width: int) -> Tensor:
-    """(B, D, h, w), from that or from (B, h, w, D) as Swin has it."""
+def _as_maps(values: Tensor, width: int, size: tuple[int, int]) -> Tensor:
+    """(B, D, h, w), from that, from (B, h, w, D) as Swin has it, or from a plain transformer's tokens (B, N, D)."""
+    if values.ndim == 3:  # tokens without a place come first
+        return values[:, -size[0] * size[1] :].transpose(1, 2).reshape(len(values), width, *size)
     return values if values.shape[1] == width else values.permute(0, 3, 1, 2)
