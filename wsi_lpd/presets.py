@@ -92,5 +92,6 @@ CACHED: Final[Mapping[str, float]] = {
     "augment.brightness": 0.0,
     "augment.contrast": 0.0,
     "augment.blur": 0.0,
+    "decoder.single_label": 0.0,
 }
 """With `train.cache_features`: what a patch looks like is decided once. The eight flips and turns are cached views."""

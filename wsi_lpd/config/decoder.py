@@ -38,6 +38,12 @@ class DecoderConfig(Section):
     )
     width: int = Field(256, ge=8, description="Channels of the decoder.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Share of its channels left out in training.")
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        description="Highest learning rate of the head; none = 1.2e-2, and 3e-4 of mask2former. That of the encoder is "
+        "train.learning_rate.",
+    )
     loss: Literal["cross-entropy", "generalized", "symmetric"] = Field(
         "generalized", description="What a pixel costs; the last two give way where a mask is wrong."
     )
@@ -52,3 +58,10 @@ class DecoderConfig(Section):
         description="Share of the patches with one class that are replaced by mosaics of such patches, whose masks are "
         "exact.",
     )
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The highest learning rate of the head: as configured, else what suits it."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 1.2e-2 if self.head == "segformer" else 3e-4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from pydantic import Field, model_validator
 
 from wsi_lpd.config.decoder import DecoderConfig, MasksConfig
@@ -68,7 +70,7 @@ class Config(Section):
             return self
         if not self.model.frozen:
             raise ValueError("train.cache_features needs an encoder that stays as it is; set model.frozen=true")
-        changing = [name for name in CACHED if getattr(self.augment, name.removeprefix("augment.")) != CACHED[name]]
+        changing = [name for name in CACHED if reduce(getattr, name.split("."), self) != CACHED[name]]
         if changing:
             raise ValueError(
                 "train.cache_features looks at every patch once, so its colours and neighbours cannot change; set "

@@ -11,17 +11,20 @@ from wsi_lpd.config import Config
 
 
 def build_optimizer(network: nn.Module, config: Config) -> torch.optim.AdamW:
-    """AdamW with three groups: matrices (decayed), prototypes (their own rate), and all else (not decayed).
+    """AdamW with groups: matrices (decayed), prototypes and a decoder's head (their own rates), and all else.
 
     Norms, biases, scales, offsets and prototypes are not decayed: pulling them to zero has no meaning. With
     `reference.decay_everything` the method lpd-reference decays them, as the published code does.
     """
     decayed, plain, prototypes = [], [], []
+    head, head_plain = [], []
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
         if name.endswith("prototypes.vectors"):
             prototypes.append(parameter)
+        elif name.startswith("head."):
+            (head_plain if parameter.ndim < 2 else head).append(parameter)
         elif parameter.ndim < 2 or name.endswith(".offsets"):
             plain.append(parameter)
         else:
@@ -33,6 +36,8 @@ def build_optimizer(network: nn.Module, config: Config) -> torch.optim.AdamW:
         {"params": decayed, "peak": rate, "weight_decay": settings.weight_decay},
         {"params": plain, "peak": rate, "weight_decay": other_decay},
         {"params": prototypes, "peak": settings.prototype_learning_rate, "weight_decay": other_decay},
+        {"params": head, "peak": config.decoder.peak_learning_rate, "weight_decay": settings.weight_decay},
+        {"params": head_plain, "peak": config.decoder.peak_learning_rate, "weight_decay": other_decay},
     ]
     # One kernel, which unlike torch's other forms does not ask the device for its step number.
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in network.parameters())
