@@ -24,8 +24,10 @@ def test_the_head__brings_every_scale_to_the_finest_and_fuses_them():
     fine, coarse = torch.rand(2, 4, 12, 20), torch.rand(2, 6, 3, 5)
     found = head([fine, coarse])
     assert found.shape == (2, 5, 12, 20)
-    up = nn.functional.interpolate(head.projections[1](coarse), size=(12, 20), mode="bilinear", align_corners=False)
-    expected = head.out(head.fuse(torch.cat([head.projections[0](fine), up], dim=1)))
+    # As published: enlarged, side by side, then fused by one layer.
+    up = nn.functional.interpolate(coarse, size=(12, 20), mode="bilinear", align_corners=False)
+    fuse = torch.cat([head.projections[0].weight, head.projections[1].weight], dim=1)
+    expected = head.out(head.norm(nn.functional.conv2d(torch.cat([fine, up], dim=1), fuse)).relu())
     torch.testing.assert_close(found, expected)
 
 

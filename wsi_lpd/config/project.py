@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from typing import Any, cast
 
 from pydantic import Field, model_validator
 
@@ -49,6 +50,10 @@ class Config(Section):
             return self.train.learning_rate
         return 1.2e-2 if self.model.weights == "none" else 1e-3
 
+    def _value(self, key: str) -> Any:
+        """A setting by its dotted key."""
+        return reduce(getattr, key.split("."), cast("Any", self))
+
     @model_validator(mode="after")
     def _what_the_method_needs(self) -> Config:
         if self.method == "cam" and self.model.prototypes_per_class != 1:
@@ -70,7 +75,7 @@ class Config(Section):
             return self
         if not self.model.frozen:
             raise ValueError("train.cache_features needs an encoder that stays as it is; set model.frozen=true")
-        changing = [name for name in CACHED if reduce(getattr, name.split("."), self) != CACHED[name]]
+        changing = [name for name in CACHED if self._value(name) != CACHED[name]]
         if changing:
             raise ValueError(
                 "train.cache_features looks at every patch once, so its colours and neighbours cannot change; set "

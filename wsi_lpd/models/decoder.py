@@ -22,27 +22,24 @@ _LEAST_SHARE = 1e-4
 class SegformerHead(nn.Module):
     """The all-MLP decoder of SegFormer (Xie et al., NeurIPS 2021).
 
-    Every scale is projected to one width and brought to the size of the finest; the scales are fused by one layer.
+    There every scale is projected to one width and enlarged, and one layer fuses them. Nothing lies between the two, so
+    here they are one linear map per scale, applied before it is enlarged: the same at a small part of the cost.
     """
 
     def __init__(self, channels: tuple[int, ...], n_outputs: int, *, width: int, dropout: float) -> None:
         super().__init__()
-        self.projections = nn.ModuleList(nn.Conv2d(depth, width, 1) for depth in channels)
-        self.fuse = nn.Sequential(
-            nn.Conv2d(width * len(channels), width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-        )
+        self.projections = nn.ModuleList(nn.Conv2d(depth, width, 1, bias=False) for depth in channels)
+        self.norm = nn.BatchNorm2d(width)
         self.dropout = nn.Dropout2d(dropout)
         self.out = nn.Conv2d(width, n_outputs, 1)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Logits (B, n_outputs, h, w) at the size of the first of the maps (B, D_s, h_s, w_s)."""
         size = features[0].shape[-2:]
-        projected = [project(maps) for project, maps in zip(self.projections, features, strict=True)]
-        same_size = [
-            maps if maps.shape[-2:] == size else F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-            for maps in projected
-        ]
-        logits: Tensor = self.out(self.dropout(self.fuse(torch.cat(same_size, dim=1))))
+        fused = self.projections[0](features[0])
+        for project, maps in zip(self.projections[1:], features[1:], strict=True):
+            fused = fused + F.interpolate(project(maps), size=size, mode="bilinear", align_corners=False)
+        logits: Tensor = self.out(self.dropout(F.relu(self.norm(fused))))
         return logits
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 
 import torch
 from torch import nn
@@ -16,32 +17,23 @@ def build_optimizer(network: nn.Module, config: Config) -> torch.optim.AdamW:
     Norms, biases, scales, offsets and prototypes are not decayed: pulling them to zero has no meaning. With
     `reference.decay_everything` the method lpd-reference decays them, as the published code does.
     """
-    decayed, plain, prototypes = [], [], []
-    head, head_plain = [], []
+    settings, rate = config.train, config.peak_learning_rate
+    decays_all = config.method == "lpd-reference" and config.reference.decay_everything
+    groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
-        if name.endswith("prototypes.vectors"):
-            prototypes.append(parameter)
-        elif name.startswith("head."):
-            (head_plain if parameter.ndim < 2 else head).append(parameter)
-        elif parameter.ndim < 2 or name.endswith(".offsets"):
-            plain.append(parameter)
-        else:
-            decayed.append(parameter)
-    settings, rate = config.train, config.peak_learning_rate
-    decays_all = config.method == "lpd-reference" and config.reference.decay_everything
-    other_decay = settings.weight_decay if decays_all else 0.0
-    groups = [
-        {"params": decayed, "peak": rate, "weight_decay": settings.weight_decay},
-        {"params": plain, "peak": rate, "weight_decay": other_decay},
-        {"params": prototypes, "peak": settings.prototype_learning_rate, "weight_decay": other_decay},
-        {"params": head, "peak": config.decoder.peak_learning_rate, "weight_decay": settings.weight_decay},
-        {"params": head_plain, "peak": config.decoder.peak_learning_rate, "weight_decay": other_decay},
-    ]
+        is_prototype = name.endswith("prototypes.vectors")
+        peak = config.decoder.peak_learning_rate if name.startswith("head.") else rate
+        peak = settings.prototype_learning_rate if is_prototype else peak
+        decays = decays_all or not (parameter.ndim < 2 or is_prototype or name.endswith(".offsets"))
+        groups[peak, settings.weight_decay if decays else 0.0].append(parameter)
     # One kernel, which unlike torch's other forms does not ask the device for its step number.
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in network.parameters())
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=rate, fused=fused)
+    of_groups = [
+        {"params": parameters, "peak": peak, "weight_decay": decay} for (peak, decay), parameters in groups.items()
+    ]
+    return torch.optim.AdamW(of_groups, lr=rate, fused=fused)
 
 
 def rate_factor(step: int, total_steps: int, warmup: float) -> float:
