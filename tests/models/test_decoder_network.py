@@ -1,5 +1,7 @@
 """The decoder as a network of the house: what it says, its image logits, and what it may begin with."""
 
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -79,8 +81,7 @@ def test_what_mask2former_cannot_do__is_told(settings, told):
 
 
 def test_mask2former_without_its_package__is_told(monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "transformers", None)
+    for name in ("transformers", "transformers.models.mask2former.modeling_mask2former"):
+        monkeypatch.setitem(sys.modules, name, None)  # the second may have been imported by another test
     with pytest.raises(ModelError, match=r"decoder\.head.*pip install 'wsi-lpd\[mask2former\]'"):
         decoder("decoder.head=mask2former")
