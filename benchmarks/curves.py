@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +18,12 @@ from pathlib import Path
 
 from cohorts import synthetic_cohort
 from machine import machine_line
-from methods import Place, check, command_line, job_of, read, run_all, sized, stopped
+from methods import Place, check, command_line, job_of, read, run_all, run_benchmark, sized
 from one_run import Job
 from resample import Estimate
 from sizes import SIZES, BenchSize
 from tables import Results
 
-from wsi_lpd.errors import WsiLpdError
 from wsi_lpd.files import replacing, write_text
 
 
@@ -92,14 +90,7 @@ class Point:
 
 def main() -> None:
     """Runs what is missing, prints the numbers and draws the figures."""
-    options = _options()
-    signal.signal(signal.SIGTERM, stopped)
-    try:
-        failed = _curves(options)
-    except WsiLpdError as err:
-        sys.exit(f"error: {err}")
-    if failed:
-        sys.exit(f"error: {len(failed)} run(s) failed; see {', '.join(str(path) for path in failed)}")
+    run_benchmark(_curves, _options())
 
 
 def _curves(options: argparse.Namespace) -> list[Path]:

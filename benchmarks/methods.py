@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,10 +41,14 @@ LEAST_LINES = 10
 
 def main() -> None:
     """Prepares, runs what is missing, and prints the tables."""
-    options = _options()
-    signal.signal(signal.SIGTERM, stopped)
+    run_benchmark(_benchmark, _options())
+
+
+def run_benchmark(benchmark: Callable[[argparse.Namespace], list[Path]], options: argparse.Namespace) -> None:
+    """Runs a benchmark that returns the logs of its failed runs; what went wrong is told in one line, status 1."""
+    signal.signal(signal.SIGTERM, _stopped)
     try:
-        failed = _benchmark(options)
+        failed = benchmark(options)
     except WsiLpdError as err:
         sys.exit(f"error: {err}")
     if failed:
@@ -181,7 +185,7 @@ def run_all(
                     outcome = f" FAILED: {_last_line(place.log(job))}"
                 minutes = (time.monotonic() - begun) / 60
                 print(f"{done}/{len(missing)} {job.name} {minutes:.1f} min{outcome}", file=sys.stderr, flush=True)
-        except BaseException:  # Ctrl-C, or what `stopped` raises: no run stays behind that the next call would meet
+        except BaseException:  # Ctrl-C, or what `_stopped` raises: no run stays behind that the next call would meet
             for _, future in running:
                 future.cancel()
             for process in started:
@@ -218,7 +222,7 @@ def _run(
         return process.wait() == 0
 
 
-def stopped(number: int, frame: object) -> None:
+def _stopped(number: int, frame: object) -> None:
     sys.exit(128 + number)
 
 

@@ -37,19 +37,12 @@ class Adapter(nn.Module):
 
 
 class _Residual(nn.Module):
-    """`x + f(x)`, f = norm, 1x1, GELU, depthwise 3x3, GELU, 1x1 from zero."""
+    """`x + f(x)`, f a bottleneck around a depthwise 3x3 convolution."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         inner = min(width, _WIDEST)
-        self.change = nn.Sequential(
-            LayerNorm2d(width),
-            nn.Conv2d(width, inner, 1),
-            nn.GELU(),
-            nn.Conv2d(inner, inner, 3, padding=1, groups=inner),
-            nn.GELU(),
-            _from_zero(inner, width),
-        )
+        self.change = _bottleneck(width, nn.Conv2d(inner, inner, 3, padding=1, groups=inner))
 
     def forward(self, maps: Tensor) -> Tensor:
         changed: Tensor = maps + self.change(maps)
@@ -62,19 +55,24 @@ class _Finer(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         inner = min(width, _WIDEST)
-        self.change = nn.Sequential(
-            LayerNorm2d(width),
-            nn.Conv2d(width, inner, 1),
-            nn.GELU(),
-            nn.ConvTranspose2d(inner, inner // 2, 2, stride=2),
-            nn.GELU(),
-            _from_zero(inner // 2, width),
-        )
+        self.change = _bottleneck(width, nn.ConvTranspose2d(inner, inner // 2, 2, stride=2))
 
     def forward(self, maps: Tensor) -> Tensor:
         enlarged = F.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)
         changed: Tensor = enlarged + self.change(maps)
         return changed
+
+
+def _bottleneck(width: int, spatial: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:
+    """Norm, 1x1 down, GELU, the spatial layer, GELU, 1x1 up from zero."""
+    return nn.Sequential(
+        LayerNorm2d(width),
+        nn.Conv2d(width, spatial.in_channels, 1),
+        nn.GELU(),
+        spatial,
+        nn.GELU(),
+        _from_zero(spatial.out_channels, width),
+    )
 
 
 def _from_zero(inner: int, width: int) -> nn.Conv2d:
