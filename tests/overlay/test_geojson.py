@@ -18,7 +18,8 @@ from wsi_lpd.classes import QUPATH_CLASSES, TissueClass
 from wsi_lpd.errors import OverlayError
 from wsi_lpd.overlay.flat_rings import flat_rings
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.geojson import Feature, geometry_texts, place_metadata, region_features, write_overlay
+from wsi_lpd.overlay.geojson import Feature, place_metadata, region_features, write_overlay
+from wsi_lpd.overlay.geometry_text import geometry_texts
 from wsi_lpd.overlay.rasterize import rasterize
 from wsi_lpd.overlay.read import load_overlay
 from wsi_lpd.overlay.simplify import simplify_regions

@@ -24,18 +24,18 @@ from wsi_lpd.classes import TissueClass
 from wsi_lpd.errors import OverlayError
 from wsi_lpd.files import replacing
 from wsi_lpd.overlay.check import PRECISION_PX, class_name_problems, geometry_problems
-from wsi_lpd.overlay.flat_rings import FlatRings, flat_rings
+from wsi_lpd.overlay.flat_rings import flat_rings
 from wsi_lpd.overlay.frame import GridFrame
+from wsi_lpd.overlay.geometry_text import DECIMALS, geometry_texts
 from wsi_lpd.overlay.trace import Outlined
 from wsi_lpd.threads import in_order
-from wsi_lpd.types import AnyArray, Size
+from wsi_lpd.types import Size
 
 logger = logging.getLogger(__name__)
 
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://github.com/wsi-lpd/wsi-lpd/overlay")
 _FEATURES_AT_ONCE: Final = 512
 _THREADS: Final = 2
-_DECIMALS: Final = 2
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -208,7 +208,7 @@ def _with_texts(batch: list[Feature]) -> Iterator[tuple[Feature, bytes]]:
     geometries = np.array([feature.geometry for feature in batch], dtype=object)
     rings = flat_rings(geometries)
     if not rings.are_whole:
-        geometries = shapely.transform(geometries, lambda xy: np.round(xy, _DECIMALS))
+        geometries = shapely.transform(geometries, lambda xy: np.round(xy, DECIMALS))
         rings = flat_rings(geometries)
     problems = geometry_problems(geometries, rings)
     if any(problems):
@@ -255,66 +255,8 @@ def _repaired(geometry: Any, class_name: str, problem: str) -> Any:
     if not parts:
         logger.warning("%s: %s; nothing of it is left, so it is not in the overlay", where, problem)
         return None
-    mended = shapely.transform(shapely.MultiPolygon(parts), lambda xy: np.round(xy, _DECIMALS))
+    mended = shapely.transform(shapely.MultiPolygon(parts), lambda xy: np.round(xy, DECIMALS))
     if (still := geometry_problems([mended])[0]) is not None:
         raise OverlayError(f"{where}: {problem}; repaired, it still {still}; {advice}")
     logger.warning("%s: %s; repaired, area is now %.6g px", where, problem, mended.area)
     return mended
-
-
-def geometry_texts(rings: FlatRings) -> list[bytes]:
-    """GeoJSON geometry objects of Polygons and MultiPolygons; a MultiPolygon of one part is written as Polygon."""
-    is_last = np.append(rings.ring_of[1:] != rings.ring_of[:-1], True)[: len(rings.ring_of)]
-    ring_texts = _position_text(rings, is_last).split(b"\n")[:-1]
-    part_texts = [
-        b"[[" + b"],[".join(group) + b"]]" for group in _grouped(ring_texts, rings.part_of, len(rings.geometry_of))
-    ]
-    return [
-        b'{"type":"Polygon","coordinates":' + group[0] + b"}"
-        if len(group) == 1
-        else b'{"type":"MultiPolygon","coordinates":[' + b",".join(group) + b"]}"
-        for group in _grouped(part_texts, rings.geometry_of, rings.n_geometries)
-    ]
-
-
-def _grouped(texts: list[bytes], owner: AnyArray, n_owners: int) -> Iterator[list[bytes]]:
-    ends = np.cumsum(np.bincount(owner, minlength=n_owners)).tolist()
-    for start, end in zip([0, *ends[:-1]], ends, strict=True):
-        yield texts[start:end]
-
-
-def _position_text(rings: FlatRings, is_last: AnyArray) -> bytes:
-    """`[x,y],[x,y]...` of all rings, one ring per line.
-
-    All positions are set at once in a table of fixed-width characters whose unused cells are zero bytes; dropping
-    those is several times faster than formatting number by number.
-    """
-    xy, decimals = rings.xy, 0 if rings.are_whole else _DECIMALS
-    table = [_constant(len(xy), "["), *_characters(xy[:, 0], decimals), _constant(len(xy), ",")]
-    table += [*_characters(xy[:, 1], decimals), _constant(len(xy), "]")]
-    table += [np.where(is_last, ord("\n"), ord(",")).astype(np.uint8)]
-    return np.stack(table, axis=1).tobytes().translate(None, b"\0")
-
-
-def _constant(n: int, character: str) -> AnyArray:
-    return np.full(n, ord(character), dtype=np.uint8)
-
-
-def _characters(values: AnyArray, decimals: int) -> list[AnyArray]:
-    """Character columns of decimal numbers: sign, digits, point; whole numbers have no point in any table."""
-    scaled = np.rint(values * 10**decimals).astype(np.int64)
-    rest = np.abs(scaled)
-    is_whole = rest % 10**decimals == 0
-    columns = []
-    for place in range(max(len(str(int(rest.max(initial=0)))), decimals + 1)):
-        digit = (rest % 10 + ord("0")).astype(np.uint8)
-        if place < decimals:
-            digit[is_whole] = 0
-        elif place > decimals:
-            digit[rest == 0] = 0  # no leading zeros
-        if decimals and place == decimals:
-            columns.append(np.where(is_whole, 0, ord(".")).astype(np.uint8))
-        columns.append(digit)
-        rest = rest // 10
-    columns.append(np.where(scaled < 0, ord("-"), 0).astype(np.uint8))
-    return columns[::-1]

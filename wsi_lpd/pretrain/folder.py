@@ -12,7 +12,8 @@ from torch import Tensor
 from wsi_lpd.config import Config
 from wsi_lpd.files import replacing, write_text
 from wsi_lpd.patches.labels import LabelTable
-from wsi_lpd.train.run_folder import RunFolder, config_digest, patch_mpp, table_fingerprint
+from wsi_lpd.train.identity import config_digest, patch_mpp, table_fingerprint
+from wsi_lpd.train.run_folder import RunFolder
 
 WEIGHTS_FILE: Final = "model.safetensors"
 ABOUT_FILE: Final = "config.json"

@@ -16,8 +16,9 @@ from wsi_lpd.pretrain.folder import PretrainFolder, pretraining_identity
 from wsi_lpd.pretrain.trainer import Pretrainer
 from wsi_lpd.pretrain.vicreg import timm_state
 from wsi_lpd.progress import SILENT, Progress
+from wsi_lpd.train.identity import patch_mpp
 from wsi_lpd.train.modes import deterministic
-from wsi_lpd.train.run_folder import asked_for, patch_mpp
+from wsi_lpd.train.run_folder import asked_for
 from wsi_lpd.versions import versions_of
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import itertools
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -19,7 +18,7 @@ from wsi_lpd.errors import ConfigError, TrainingError
 from wsi_lpd.files import replacing, write_text
 from wsi_lpd.methods.base import TERMS
 from wsi_lpd.models.card import CARD_FILE, load_card
-from wsi_lpd.patches.labels import LabelTable
+from wsi_lpd.train.identity import HASH, decides_training, flat_settings
 
 logger = logging.getLogger(__name__)
 
@@ -29,57 +28,6 @@ _METRICS = "metrics.csv"
 _STATE = "training.pt"
 _CONFIG = "config.yaml"
 _IDENTITY = "identity.json"
-_HASH = "sha256:"
-
-_OTHER_SECTIONS = ("tile.", "pretrain.", "masks.", "segment.")
-_WITHOUT_CONSEQUENCE = frozenset(
-    f"train.{name}"
-    for name in (
-        "processes",
-        "workers",
-        "worker_start",
-        "cache_dir",
-        "checkpoint_every",
-        "log_every",
-        "profile",
-        "report",
-    )
-)
-
-
-def run_identity(
-    config: Config, training: LabelTable, validation: LabelTable | None, *, n_processes: int = 1
-) -> dict[str, str]:
-    """What makes two runs the same: the configuration that decides the weights, the labels, and the processes."""
-    return {
-        "config": config_digest(config, decides_training),
-        "classes": ", ".join(training.classes),
-        "patches": f"{training.patch_px} px at {patch_mpp(training, config):g} um/px",
-        "training_data": table_fingerprint(training),
-        "validation_data": "none" if validation is None else table_fingerprint(validation),
-        "processes": str(n_processes),
-    }
-
-
-def config_digest(config: Config, decides: Callable[[str], bool]) -> str:
-    """Hash of the settings whose dotted keys decide the outcome."""
-    return _digest(json.dumps(sorted((key, value) for key, value in _flat(config).items() if decides(key))).encode())
-
-
-def patch_mpp(table: LabelTable, config: Config) -> float:
-    """Micrometres per pixel of the patches; image files do not state it, so the configuration does."""
-    return config.tile.mpp if table.mpp is None else table.mpp
-
-
-def table_fingerprint(table: LabelTable) -> str:
-    """Hash of classes, labels and the places the patches come from."""
-    places = "\n".join(f"{source.path.name}:{source.index}" for source in table.sources)
-    return _digest(json.dumps(table.classes).encode() + table.labels.tobytes() + places.encode())
-
-
-def decides_training(key: str) -> bool:
-    """Whether a setting changes the weights that training ends with."""
-    return not key.startswith(_OTHER_SECTIONS) and key not in _WITHOUT_CONSEQUENCE
 
 
 class RunFolder:
@@ -173,10 +121,10 @@ class RunFolder:
     def changed_settings(self, config: Config) -> list[str]:
         """Settings that decide the weights and were others when the run was started, as `key was, now is`."""
         try:
-            then = _flat(load_config(self.path / _CONFIG))
+            then = flat_settings(load_config(self.path / _CONFIG))
         except ConfigError:  # written by another version
             return []
-        now = _flat(config)
+        now = flat_settings(config)
         return [f"{k} {then[k]}, now {now[k]}" for k in now if self.decides(k) and then.get(k) != now[k]]
 
     def scores(self) -> dict[str, float]:
@@ -266,7 +214,7 @@ def _told(key: str, then: str | None, now: str, changed: Sequence[str]) -> str:
     name = {"config": "configuration"}.get(key, key.replace("_", " "))
     if key == "config":
         return f"{name} ({'; '.join(changed)})" if changed else name
-    is_hash = now.startswith(_HASH)
+    is_hash = now.startswith(HASH)
     return name if then is None or is_hash else f"{name} ({then}, now {now})"
 
 
@@ -283,20 +231,3 @@ def _unfinished(runs_dir: Path, identity: Mapping[str, str]) -> RunFolder | None
 def _step_of(row: Mapping[str, str]) -> int:
     text = row.get("step") or ""
     return int(text) if text.isdigit() else -1
-
-
-def _flat(config: Config) -> dict[str, Any]:
-    """Every setting by its dotted key."""
-
-    def walk(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-        for name, value in tree.items():
-            if isinstance(value, Mapping):
-                yield from walk(value, f"{prefix}{name}.")
-            else:
-                yield f"{prefix}{name}", value
-
-    return dict(walk(config.model_dump(mode="json"), ""))
-
-
-def _digest(content: bytes) -> str:
-    return _HASH + hashlib.sha256(content).hexdigest()
