@@ -111,6 +111,18 @@ def patch_settings(cohort: str, size: BenchSize) -> tuple[str, ...]:
     return (f"tile.mpp={WSSS4LUAD_MPP}", f"tile.patch_px={WSSS4LUAD_PATCH_PX}")
 
 
+def write_share(labels: Path, to: Path, share: float) -> None:
+    """Writes a label table that keeps `share` of the patches of a table, always the same ones."""
+    with labels.open(encoding="utf-8", newline="") as stream:
+        header, *rows = csv.reader(stream)
+    kept = np.sort(np.random.default_rng(0).permutation(len(rows))[: round(share * len(rows))])
+    store = header.index("store")
+    for row in rows:
+        row[store] = str((labels.parent / row[store]).resolve())
+    with replacing(to) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([header, *(rows[i] for i in kept)])
+
+
 def synthetic_cohort(folder: Path, size: BenchSize) -> Cohort:
     """Generates slides, cuts labelled patches from some, and squares to be scored from the others.
 

@@ -10,7 +10,6 @@ finished one is not run again.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 import time
@@ -19,8 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from cohorts import Cohort, patch_settings, synthetic_cohort
+from cohorts import Cohort, patch_settings, synthetic_cohort, write_share
 from machine import machine_line
 from methods import ENDLESS_EPOCHS
 from one_run import Job, run_job
@@ -29,7 +27,7 @@ from sizes import SIZES, BenchSize
 
 from wsi_lpd.config import load_config
 from wsi_lpd.errors import WsiLpdError
-from wsi_lpd.files import replacing, write_text
+from wsi_lpd.files import write_text
 from wsi_lpd.patches.unlabelled import read_unlabelled
 from wsi_lpd.pretrain.run import pretrain
 
@@ -74,14 +72,7 @@ def _with_labels(out: Path, size: BenchSize, share: str) -> Cohort:
         cohort.folder.mkdir()
         (cohort.folder / "held-out").symlink_to((whole.folder / "held-out").resolve())
     if not cohort.labels.is_file():
-        with whole.labels.open(encoding="utf-8", newline="") as stream:
-            header, *rows = csv.reader(stream)
-        kept = np.sort(np.random.default_rng(0).permutation(len(rows))[: round(SHARES[share] * len(rows))])
-        store = header.index("store")
-        for row in rows:
-            row[store] = str((whole.labels.parent / row[store]).resolve())
-        with replacing(cohort.labels) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-            csv.writer(stream).writerows([header, *(rows[i] for i in kept)])
+        write_share(whole.labels, cohort.labels, SHARES[share])
     return cohort
 
 

@@ -405,3 +405,23 @@ def test_the_whole_comparison__runs_goes_on_and_refuses_other_settings(tmp_path)
     assert other.returncode == 1
     assert "made with other settings" in other.stderr
     assert str(tmp_path) not in first.stdout
+
+
+# A share of the labels
+
+
+def test_a_share_of_the_labels__is_always_the_same_and_finds_its_stores_from_anywhere(tmp_path):
+    table = tmp_path / "patches" / "patches.csv"
+    table.parent.mkdir()
+    table.write_text("store,index,Tumor\n" + "".join(f"one.zarr,{i},{i % 2}\n" for i in range(20)))
+    for name in ("first.csv", "second.csv"):
+        cohorts.write_share(table, tmp_path / name, 0.25)
+    header, *rows = (tmp_path / "first.csv").read_text().splitlines()
+    assert header == "store,index,Tumor"
+    assert len(rows) == 5
+    assert len({row.split(",")[1] for row in rows}) == 5
+    for row in rows:
+        store, index, label = row.split(",")
+        assert Path(store) == table.parent.resolve() / "one.zarr"
+        assert int(label) == int(index) % 2
+    assert (tmp_path / "second.csv").read_text() == (tmp_path / "first.csv").read_text()

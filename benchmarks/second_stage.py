@@ -1,0 +1,113 @@
+"""What a second stage is worth on a whole slide: the demo's model against decoders trained on its pseudo masks.
+
+    python benchmarks/second_stage.py --demo demo --out bench-second-stage [--share 0.25] [--steps 2400] [--rounds 1]
+
+Pseudo masks of a share of the demo's patches, a decoder from the first stage's encoder, the held-out slide segmented by
+both without a gate and with the demo's settings, and the written overlays scored. More than one round draws the masks
+of the next with the decoder of the last. What is there already is not made again; everything is done by the commands
+that a user would type, which are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cohorts import write_share
+from machine import machine_line
+
+from wsi_lpd.models.card import load_card
+
+TOOL = Path(sys.executable).with_name("wsi-lpd")
+PROTOCOLS = ("B", "A")
+
+
+def main() -> None:
+    """Runs what is missing and prints a line per stage."""
+    options = _options()
+    print(machine_line(), file=sys.stderr)
+    first, out = options.demo / "runs" / "demo", options.out
+    out.mkdir(parents=True, exist_ok=True)
+    labels = out / "patches.csv"
+    if not labels.is_file():
+        write_share(options.demo / "patches" / "patches.csv", labels, options.share)
+    stages = {"first stage": first}
+    for number in range(1, options.rounds + 1):
+        stages[f"decoder, round {number}"] = _decoder(options, labels, first, [*stages.values()][-1], number)
+    print("| model | gate | mIoU, B | mIoU, A | IoU per class, B |\n| --- | --- | --- | --- | --- |")
+    for name, run in stages.items():
+        scores = _scores(options, run, out / f"{name.replace(', ', '-').replace(' ', '-')}.geojson")
+        of_classes = ", ".join(f"{label} {one['iou']:.3f}" for label, one in scores["B"]["per_class"].items())
+        overall = " | ".join(f"{scores[protocol]['miou']:.4f}" for protocol in PROTOCOLS)
+        print(f"| {name} | none | {overall} | {of_classes} |", flush=True)
+
+
+def _decoder(options: argparse.Namespace, labels: Path, first: Path, teacher: Path, number: int) -> Path:
+    """Masks by `teacher`, and a decoder on them that begins with the encoder of `first`."""
+    masks, run = Path(options.out, f"masks-{number}"), Path(options.out, f"decoder-{number}")
+    _call(options, "pseudo-mask", "--labels", labels, "--model", teacher, "--out", masks)
+    tile = load_card(first).config.tile
+    settings = (
+        "method=decoder",
+        f"tile.mpp={tile.mpp}",
+        f"tile.patch_px={tile.patch_px}",
+        f"model.weights={first}",
+        f"train.max_steps={options.steps}",
+        "train.epochs=1000",
+        "train.workers=0",
+        f"train.seed={options.seed}",
+        *options.set,
+    )
+    given = [word for setting in settings for word in ("--set", setting)]
+    _call(options, "train", "--labels", labels, "--masks", masks, "--out", run, *given)
+    return run
+
+
+def _scores(options: argparse.Namespace, run: Path, overlay: Path) -> dict[str, Any]:
+    """The slide's map, written and scored, by protocol."""
+    slides, asked = options.demo / "slides", load_card(options.demo / "runs" / "demo").config.segment
+    settings = ("views", "overlap", "refine", "output_stride")
+    given = [word for name in settings for word in ("--set", f"segment.{name}={getattr(asked, name)}")]
+    if not overlay.is_file():
+        _call(options, "segment", slides / "held-out.svs", "--model", run, "--out", overlay, "--gate", "none", *given)
+    told = _call(None, "evaluate", overlay, "--truth", slides / "held-out.truth.tif", "--draws", 0, "--json")
+    return dict(json.loads(told)["protocols"])
+
+
+def _call(options: argparse.Namespace | None, *words: Path | str | int) -> str:
+    """Runs a command of the tool; returns what it says on stdout."""
+    device = [] if options is None else ["--device", options.device]
+    command = [str(TOOL), *map(str, words), *device]
+    begun = time.perf_counter()
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    print(f"{time.perf_counter() - begun:.0f} s: wsi-lpd {shlex.join(command[1:])}", file=sys.stderr, flush=True)
+    if done.returncode:
+        sys.exit(f"error: wsi-lpd {words[0]} ended with status {done.returncode}")
+    return done.stdout
+
+
+def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", type=Path, default=Path("demo"), help="what `make demo` left")
+    parser.add_argument("--out", type=Path, default=Path("bench-second-stage"))
+    parser.add_argument("--share", type=float, default=0.25, help="of the patches; they lie every half patch")
+    parser.add_argument("--steps", type=int, default=2400, help="of each decoder")
+    parser.add_argument("--rounds", type=int, default=1, help="decoders, each on the masks of the one before")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--set", action="append", default=[], help="key=value for the decoders")
+    options = parser.parse_args(arguments)
+    if min(options.steps, options.rounds) < 1 or not 0 < options.share <= 1:
+        parser.error("--steps and --rounds must be 1 or more, --share above 0 and at most 1")
+    return options
+
+
+if __name__ == "__main__":
+    main()
