@@ -56,8 +56,13 @@ class Table:
 
 
 def methods_tables(results: Results, cohort: str) -> list[Table]:
-    """Scores of every method under every gate, what they cost, and by how much lpd is ahead."""
-    return [_scores(results, cohort), _costs(results, cohort), _lpd_minus(results, cohort)]
+    """Scores of every method under every gate, what they cost, by how much lpd is ahead, and what stage 2 is worth."""
+    return [
+        _scores(results, cohort),
+        _costs(results, cohort),
+        _lpd_minus(results, cohort),
+        _second_minus_first(results, cohort),
+    ]
 
 
 def ablation_tables(results: Results) -> list[Table]:
@@ -72,8 +77,8 @@ def _scores(results: Results, cohort: str) -> Table:
             counts = results.counts(cohort, row, gate)
             if counts is not None:
                 values.append({"method": row, "gate": gate, "seeds": list(counts.seeds), **counts.estimates()})
-    lines = [[v["method"], _gate(v["gate"]), *(_told(v[name]) for name in METRICS)] for v in values]
-    heading = ["method", "gate", *(HEADINGS[name] for name in METRICS)]
+    lines = [[v["method"], _gate(v["gate"]), _seeds(v["seeds"]), *(_told(v[name]) for name in METRICS)] for v in values]
+    heading = ["method", "gate", "seeds", *(HEADINGS[name] for name in METRICS)]
     return _table(f"{cohort}: protocol A (and mIoU under B), mean over seeds [95 % interval]", heading, lines, values)
 
 
@@ -116,15 +121,36 @@ def _cost(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _lpd_minus(results: Results, cohort: str) -> Table:
-    others = [(other, row) for other, row in METHODS.items() if other != "lpd"]
-    pairs = [("lpd", other, gate) for other, row in others for gate in _gates(row)]
+    """First stages with each other under every gate, second stages with each other."""
+    pairs = [
+        ("lpd" if row.masks_of is None else "lpd+decoder", other, gate)
+        for other, row in METHODS.items()
+        for gate in _gates(row)
+        if "lpd" not in (other, row.masks_of)
+    ]
+    title = f"{cohort}: lpd minus the others, the same groups and seeds drawn for both [95 % interval]"
+    return _pairs(results, cohort, pairs, title, "mIoU of lpd")
+
+
+def _second_minus_first(results: Results, cohort: str) -> Table:
+    pairs = [(name, row.masks_of, gate) for name, row in METHODS.items() if row.masks_of for gate in _gates(row)]
+    title = f"{cohort}: second stage minus first, the same groups and seeds drawn for both [95 % interval]"
+    return _pairs(results, cohort, pairs, title, "mIoU of the second")
+
+
+def _pairs(results: Results, cohort: str, pairs: Iterable[tuple[str, str, str]], title: str, verdict: str) -> Table:
     values = [found for pair in pairs if (found := _difference(results, cohort, *pair)) is not None]
     lines = [
-        [f"lpd - {v['minus']}", _gate(v["gate"]), *(_told(v[name], sign=True) for name in METRICS), _verdict(v)]
+        [
+            f"{v['row']} - {v['minus']}",
+            _gate(v["gate"]),
+            _seeds(v["seeds"]),
+            *(_told(v[name], sign=True) for name in METRICS),
+            _verdict(v),
+        ]
         for v in values
     ]
-    heading = ["difference", "gate", *(HEADINGS[name] for name in METRICS), "mIoU of lpd"]
-    title = f"{cohort}: lpd minus the others, the same groups and seeds drawn for both [95 % interval]"
+    heading = ["difference", "gate", "seeds", *(HEADINGS[name] for name in METRICS), verdict]
     return _table(title, heading, lines, values)
 
 
@@ -242,6 +268,10 @@ def _gates(row: Row) -> tuple[str, ...]:
 
 def _gate(name: str) -> str:
     return CEILING if name == "oracle" else name
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def _told(value: Estimate, *, sign: bool = False) -> str:

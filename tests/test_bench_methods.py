@@ -190,7 +190,7 @@ def result(seed, accuracy, *, refinements=("none",)):
 def test_tables__say_which_gate_is_a_ceiling_and_who_is_ahead():
     accuracy = {"cam": 0.3, "pbip": 0.5, "lpd": 0.55}
     found = {("synthetic", row, seed): result(seed, a) for row, a in accuracy.items() for seed in range(3)}
-    scores, costs, differences = tables.methods_tables(tables.Results(found), "synthetic")
+    scores, costs, differences, _ = tables.methods_tables(tables.Results(found), "synthetic")
     assert scores.markdown.count("oracle (ceiling)") == 3
     assert "| lpd-reference |" not in scores.markdown
     assert [line["seconds_per_epoch"] for line in costs.values] == [11.0] * 3
@@ -249,10 +249,18 @@ def test_every_first_stage__has_a_second_one_that_comes_with_it():
 
 
 def test_a_second_stage__is_told_without_a_gate():
-    found = {("synthetic", row, 0): result(0, 0.5) for row in ("lpd", "lpd+decoder")}
-    scores, _, differences = tables.methods_tables(tables.Results(found), "synthetic")
+    seeds = {"lpd": (0, 1), "lpd+decoder": (0,), "cam": (0, 1), "cam+decoder": (0, 1)}
+    found = {("synthetic", row, seed): result(seed, 0.5) for row, known in seeds.items() for seed in known}
+    scores, _, differences, gains = tables.methods_tables(tables.Results(found), "synthetic")
     assert [v["gate"] for v in scores.values if v["method"] == "lpd+decoder"] == ["none"]
-    assert [(v["minus"], v["gate"]) for v in differences.values] == [("lpd+decoder", "none")]
+    assert "| cam | none | 0, 1 |" in scores.markdown
+    of_second = [(v["row"], v["minus"], v["gate"], v["seeds"]) for v in differences.values if "+" in v["row"]]
+    assert of_second == [("lpd+decoder", "cam+decoder", "none", [0])]
+    assert {v["minus"] for v in differences.values if v["row"] == "lpd"} == {"cam"}
+    assert [(v["row"], v["minus"], v["gate"], v["seeds"]) for v in gains.values] == [
+        ("cam+decoder", "cam", "none", [0, 1]),
+        ("lpd+decoder", "lpd", "none", [0]),
+    ]
 
 
 def test_set__comes_before_what_makes_the_row():
