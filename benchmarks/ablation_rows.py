@@ -143,7 +143,7 @@ ABLATION: Mapping[str, Row] = {
 }
 """R0 to R10 are those of the ablation plan. R9 stands on R6b, whose refiner is the default's; from there every line
 adds something of ours until the default is reached, and below it stand the default's parts, each switched off alone.
-Most of those run only when asked for, which keeps the whole below two hours on two cores."""
+Most of those run only when asked for, which keeps the ablation to about an hour on two cores."""
 
 DIFFERENCES: tuple[tuple[str, str, str], ...] = (
     ("R4", "R2", "the repaired diversity term against none"),

@@ -16,7 +16,6 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +92,7 @@ def _call(options: argparse.Namespace | None, *words: Path | str | int) -> str:
     return done.stdout
 
 
-def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demo", type=Path, default=Path("demo"), help="what `make demo` left")
     parser.add_argument("--out", type=Path, default=Path("bench-second-stage"))
@@ -103,7 +102,10 @@ def _options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--set", action="append", default=[], help="key=value for the decoders")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
+    for needed in ("runs/demo/model.json", "patches/patches.csv", "slides/held-out.svs"):
+        if not (options.demo / needed).is_file():
+            sys.exit(f"error: --demo {options.demo}: has no {needed}; make it with `make demo`, or name another folder")
     if min(options.steps, options.rounds) < 1 or not 0 < options.share <= 1:
         parser.error("--steps and --rounds must be 1 or more, --share above 0 and at most 1")
     return options
