@@ -348,3 +348,19 @@ def test_runs_of_the_same_second__get_folders_of_their_own(tmp_path, monkeypatch
         chosen.path.mkdir()
         names.append(chosen.path.name)
     assert names == ["20260504-030201-lpd", "20260504-030201-lpd-2", "20260504-030201-lpd-3"]
+
+
+def test_a_state_that_torch_cannot_write__is_one_line_and_leaves_the_one_before(tmp_path, monkeypatch):
+    folder = run_folder.RunFolder(tmp_path)
+    folder.save_state({"step": 3})
+
+    def full(state, path):
+        path.write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0\nframe #0")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(TrainingError, match=r"cannot be written .*make room on the disk") as caught:
+        folder.save_state({"step": 4})
+    assert "\n" not in str(caught.value)
+    assert folder.load_state() == {"step": 3}
+    assert [path.name for path in tmp_path.iterdir()] == [folder.state_path.name]

@@ -77,9 +77,19 @@ class RunFolder:
         write_text(self.path / _IDENTITY, json.dumps(dict(identity), indent=1))
 
     def save_state(self, state: Mapping[str, Any]) -> None:
-        """Replaces the resumable state."""
-        with replacing(self.state_path) as temporary:
-            torch.save(dict(state), temporary)
+        """Replaces the resumable state.
+
+        Raises:
+            TrainingError: If it cannot be written; the one before stays.
+        """
+        try:
+            with replacing(self.state_path) as temporary:
+                torch.save(dict(state), temporary)
+        except RuntimeError as err:  # what torch makes of a full disk
+            raise TrainingError(
+                f"{self.state_path}: cannot be written ({str(err).splitlines()[0]}); make room on the disk, and run "
+                "the same command again to go on"
+            ) from err
 
     def load_state(self) -> dict[str, Any] | None:
         """The resumable state, or None where none was written yet.
