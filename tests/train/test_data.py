@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from wsi_lpd.errors import TrainingError
 from wsi_lpd.patches.labels import read_labels
 from wsi_lpd.patches.meta import SlideIdentity, StoreMeta
 from wsi_lpd.patches.shard import pack
 from wsi_lpd.patches.writer import StoreWriter
 from wsi_lpd.train import data
-from wsi_lpd.train.data import epoch_batches, ordered_batches, split_by_group, training_batches
+from wsi_lpd.train.data import epoch_batches, ordered_batches, training_batches
 from wsi_lpd.types import Size
 
 
@@ -107,26 +106,3 @@ def test_the_way_workers_start__is_the_one_asked_for(table, monkeypatch):
 def test_batches__carry_the_rows_labels(table):
     labels = torch.cat([labels for _, labels in ordered_batches(table, batch_size=7, workers=0)])
     np.testing.assert_array_equal(labels.numpy(), table.labels)
-
-
-def test_a_split__never_tears_a_slide_apart(table):
-    training, validation = split_by_group(table, fraction=0.3, seed=4)
-    assert not set(training.groups) & set(validation.groups)
-    assert len(training) + len(validation) == len(table)
-    assert len(validation) >= 0.3 * len(table)
-    again = split_by_group(table, fraction=0.3, seed=4)[1]
-    assert again.sources == validation.sources
-
-
-def test_a_split_of_one_slide__is_by_patch(table):
-    one = table.subset([i for i, g in enumerate(table.groups) if g == "slide-0"])
-    training, validation = split_by_group(one, fraction=0.5, seed=0)
-    assert len(training) + len(validation) == len(one)
-    with pytest.raises(TrainingError, match="too few to hold out"):
-        split_by_group(one.subset([0]), fraction=0.5, seed=0)
-
-
-def test_no_split__keeps_all(table):
-    training, validation = split_by_group(table, fraction=0, seed=0)
-    assert len(training) == len(table)
-    assert validation is None

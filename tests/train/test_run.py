@@ -166,15 +166,8 @@ def test_a_class_that_cannot_be_learnt__is_warned_of(labels_csv, tmp_path, caplo
 
 
 def test_a_class_of_held_out_slides_alone__is_warned_of(labels_csv, tmp_path, caplog):
-    config = load_config(None, SMALL)
-    held_out = data(labels_csv, config).validation
-    places = {source.path.name for source in held_out.sources}
-
-    def only_there(header, rows):
-        return header, [[*row[:2], "1" if row[0].rsplit("/", 1)[1] in places else "0", row[3]] for row in rows]
-
-    caplog.clear()
-    data(edited(labels_csv, tmp_path, only_there), config)
+    without = edited(labels_csv, tmp_path, lambda header, rows: (header, [[*row[:2], "0", row[3]] for row in rows]))
+    load_training_data([without], [labels_csv], load_config(None, SMALL))
     assert [record.getMessage() for record in caplog.records] == [
         "class dots has no positive patch among the training patches: it cannot be learnt"
     ]

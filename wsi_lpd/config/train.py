@@ -53,7 +53,7 @@ class TrainConfig(Section):
         0.15,
         ge=0,
         lt=1,
-        description="Without --val: this share of the slides (or patches of a single slide) is held out.",
+        description="Without --val: about this share of the patches is held out, as whole slides if there are several.",
     )
     channels_last: bool = Field(
         True,

@@ -120,42 +120,6 @@ def ordered_batches(
     return _loaded(table, batches, min(workers, len(batches)), worker_start)
 
 
-def split_by_group(table: LabelTable, *, fraction: float, seed: int) -> tuple[LabelTable, LabelTable | None]:
-    """Holds out whole slides (or single patches where there is only one slide) for validation.
-
-    Returns:
-        Training and validation tables; the second is None where `fraction` is 0.
-    """
-    if fraction == 0:
-        return table, None
-    groups = np.array(table.groups)
-    names = sorted(set(table.groups))
-    generator = np.random.default_rng(seed)
-    if len(names) == 1:
-        held_out = generator.random(len(table)) < fraction
-    else:
-        held_out = np.isin(groups, _groups_to_hold_out(groups, names, fraction, generator))
-    if held_out.all() or not held_out.any():
-        raise TrainingError(
-            f"{len(table)} patches are too few to hold out {fraction:.0%} for validation; "
-            "give more, or --val, or --set train.val_fraction=0"
-        )
-    return table.subset(np.flatnonzero(~held_out)), table.subset(np.flatnonzero(held_out))
-
-
-def _groups_to_hold_out(
-    groups: np.ndarray[tuple[int], np.dtype[np.str_]], names: list[str], fraction: float, generator: np.random.Generator
-) -> list[str]:
-    chosen: list[str] = []
-    count = 0
-    for name in generator.permutation(names)[:-1]:
-        if count >= fraction * len(groups):
-            break
-        chosen.append(str(name))
-        count += int((groups == name).sum())
-    return chosen
-
-
 def _joint_size(count: int, batch_size: int, processes: Processes) -> int:
     """Patches in the batches of all processes together; less where there are not as many patches."""
     own = min(batch_size, count // processes.count)

@@ -13,8 +13,8 @@ from wsi_lpd.models.network import TissueNetwork
 from wsi_lpd.patches.labels import LabelTable
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.prototypes.report import find_prototypes, write_findings
-from wsi_lpd.train.data import split_by_group
 from wsi_lpd.train.identity import table_fingerprint
+from wsi_lpd.train.split import split_by_group
 
 logger = logging.getLogger(__name__)
 

@@ -20,12 +20,12 @@ from wsi_lpd.patches.mask_store import MaskStore
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.train.calibration import fit_background, fit_calibration
 from wsi_lpd.train.companions import companions
-from wsi_lpd.train.data import split_by_group
 from wsi_lpd.train.identity import patch_mpp, run_identity, table_fingerprint
 from wsi_lpd.train.modes import deterministic
 from wsi_lpd.train.processes import Processes, joined
 from wsi_lpd.train.report import report_run
 from wsi_lpd.train.run_folder import RunFolder, choose_run
+from wsi_lpd.train.split import split_by_group
 from wsi_lpd.train.trainer import Trainer, TrainingResult
 
 logger = logging.getLogger(__name__)
