@@ -16,6 +16,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def main() -> None:
 def _decoder(options: argparse.Namespace, labels: Path, first: Path, teacher: Path, number: int) -> Path:
     """Masks by `teacher`, and a decoder on them that begins with the encoder of `first`."""
     masks, run = Path(options.out, f"masks-{number}"), Path(options.out, f"decoder-{number}")
-    _call(options, "pseudo-mask", "--labels", labels, "--model", teacher, "--out", masks)
+    of_masks = [setting for setting in options.set if setting.startswith("masks.")]
+    _call(options, "pseudo-mask", "--labels", labels, "--model", teacher, "--out", masks, *_given(of_masks))
     tile = load_card(first).config.tile
     settings = (
         "method=decoder",
@@ -64,20 +66,23 @@ def _decoder(options: argparse.Namespace, labels: Path, first: Path, teacher: Pa
         f"train.seed={options.seed}",
         *options.set,
     )
-    given = [word for setting in settings for word in ("--set", setting)]
-    _call(options, "train", "--labels", labels, "--masks", masks, "--out", run, *given)
+    _call(options, "train", "--labels", labels, "--masks", masks, "--out", run, *_given(settings))
     return run
 
 
 def _scores(options: argparse.Namespace, run: Path, overlay: Path) -> dict[str, Any]:
     """The slide's map, written and scored, by protocol."""
     slides, asked = options.demo / "slides", load_card(options.demo / "runs" / "demo").config.segment
-    settings = ("views", "overlap", "refine", "output_stride")
-    given = [word for name in settings for word in ("--set", f"segment.{name}={getattr(asked, name)}")]
+    names = ("views", "overlap", "refine", "output_stride")
+    given = _given([f"segment.{name}={getattr(asked, name)}" for name in names])
     if not overlay.is_file():
         _call(options, "segment", slides / "held-out.svs", "--model", run, "--out", overlay, "--gate", "none", *given)
     told = _call(None, "evaluate", overlay, "--truth", slides / "held-out.truth.tif", "--draws", 0, "--json")
     return dict(json.loads(told)["protocols"])
+
+
+def _given(settings: Sequence[str]) -> list[str]:
+    return [word for setting in settings for word in ("--set", setting)]
 
 
 def _call(options: argparse.Namespace | None, *words: Path | str | int) -> str:
@@ -101,7 +106,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=1, help="decoders, each on the masks of the one before")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--set", action="append", default=[], help="key=value for the decoders")
+    parser.add_argument("--set", action="append", default=[], help="key=value for the decoders and their masks")
     options = parser.parse_args()
     for needed in ("runs/demo/model.json", "patches/patches.csv", "slides/held-out.svs"):
         if not (options.demo / needed).is_file():
