@@ -150,6 +150,14 @@ def test_masks_of_other_patches__are_refused(write, sources, tmp_path):
         store.check_fits(table([*sources, PatchSource(tmp_path / "a.zarr", 2)]))
 
 
+def test_patches_outside_of_the_folder_one_is_in__are_found(write, sources, masks, tmp_path, monkeypatch):
+    write()
+    monkeypatch.chdir(tmp_path / "masks")
+    store = MaskStore.open(Path())
+    store.check_fits(table(sources))
+    np.testing.assert_array_equal(store.read(sources[5:7]), masks[5:7])
+
+
 def test_labels_and_places__make_the_digest(sources):
     one = rows_digest(table(sources))
     assert rows_digest(table(sources[1:])) != one

@@ -169,7 +169,7 @@ def _chunks(path: Path, meta: MasksMeta, shard: int, within: Iterable[int]) -> I
 
 
 def _key(source: PatchSource) -> tuple[str, int | None]:
-    return str(source.path.absolute()), source.index
+    return os.path.normpath(source.path.absolute()), source.index
 
 
 def _told(source: PatchSource) -> str:
