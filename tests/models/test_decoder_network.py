@@ -42,11 +42,6 @@ def test_maps__have_the_background_first_and_mosaics_are_taken_apart():
     assert maps.shape == (4, 4, 16, 16)
     torch.testing.assert_close(maps[:, :1], output.background)
     assert not torch.allclose(maps[:1], network.map_logits(alone, torch.ones(1, 3)))
-    network.raise_background(0.7)
-    with torch.no_grad():
-        raised = network(images, mosaic=2)
-    torch.testing.assert_close(raised.background, output.background + 0.7)
-    torch.testing.assert_close(raised.fused_maps, output.fused_maps)
 
 
 def test_image_logits__tell_what_share_a_class_covers():

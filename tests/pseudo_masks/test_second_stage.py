@@ -81,6 +81,8 @@ def test_the_card_of_a_decoder__says_what_it_is_and_began_with(work):
     card = load_card(work / "second")
     assert (card.method, card.config.model.prototypes) == ("decoder", "none")
     assert card.encoder.weights.startswith("run first, lpd (sha256:")
+    assert "background_moved" in load_card(work / "first").metrics
+    assert "background_moved" not in card.metrics  # where masks never say background it would take half of the tissue
     assert not (work / "second" / "prototypes.png").exists()
     header, *lines = (work / "second" / "metrics.csv").read_text().splitlines()
     assert float(lines[0].split(",")[header.split(",").index("masks")]) > 0

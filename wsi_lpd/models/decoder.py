@@ -51,14 +51,12 @@ class DecoderNetwork(TissueNetwork):
     def __init__(self, encoder: Encoder, head: nn.Module, config: ModelConfig) -> None:
         super().__init__(encoder, config)
         self.head = head
-        self.shift = nn.Parameter(torch.zeros(()), requires_grad=False)
 
     def forward(self, images: Tensor, *, mosaic: int = 1, maps: Sequence[Tensor] | None = None) -> NetworkOutput:
         """Decodes the features of every image."""
         features = self.adapted(images, mosaic=mosaic, maps=maps)
-        decoded = self.head(features)
-        background, classes = decoded[:, :1] + self.shift, decoded[:, 1:]
-        logits = torch.cat([background, classes], dim=1)
+        logits = self.head(features)
+        background, classes = logits[:, :1], logits[:, 1:]
         image_logits = share_logits(logits, 1)[:, :, 0, 0]
         return NetworkOutput(
             features=features,
@@ -77,11 +75,6 @@ class DecoderNetwork(TissueNetwork):
     def part_logits(self, output: NetworkOutput, side: int) -> Tensor:
         """How much of every part each class covers, as `share_logits` tells it."""
         return share_logits(torch.cat([output.background, output.fused_maps], dim=1), side)
-
-    def raise_background(self, by: float) -> None:
-        """Adds to the shift of the background's logit."""
-        with torch.no_grad():
-            self.shift.add_(by)
 
 
 def share_logits(logits: Tensor, side: int) -> Tensor:

@@ -128,10 +128,6 @@ class TissueNetwork(nn.Module, ABC):
     def part_logits(self, output: NetworkOutput, side: int) -> Tensor:
         """Image logits of the `side` x `side` parts of every image, (B, C, side, side); one part is the whole image."""
 
-    @abstractmethod
-    def raise_background(self, by: float) -> None:
-        """Adds to the background's logit everywhere, once training has ended."""
-
     def vectors(self) -> list[nn.Parameter]:
         """What a method sets by hand."""
         return []
@@ -240,7 +236,7 @@ class LpdNetwork(TissueNetwork):
         return torch.stack([w * y for w, y in zip(self.fusion, parts, strict=True)]).sum(0)
 
     def raise_background(self, by: float) -> None:
-        """Adds to the learnt scalar."""
+        """Adds to the learnt scalar, once training has ended."""
         with torch.no_grad():
             self.background.add_(by)
 

@@ -14,6 +14,7 @@ from wsi_lpd.errors import TrainingError
 from wsi_lpd.models.card import Calibration, ModelCard
 from wsi_lpd.models.checkpoint import save_model
 from wsi_lpd.models.device import choose_device
+from wsi_lpd.models.network import LpdNetwork
 from wsi_lpd.models.runs import RUNS_DIR, mark_latest
 from wsi_lpd.patches.labels import LabelTable, read_labels
 from wsi_lpd.patches.mask_store import MaskStore
@@ -220,8 +221,14 @@ def _save(run: RunFolder, result: TrainingResult, config: Config, data: Training
 
 
 def _settle_background(result: TrainingResult, config: Config) -> None:
-    """Moves the finished network's background to where held-out tissue and glass are told apart best."""
-    if result.validation is None or not config.model.background or config.model.scores == "relative":
+    """Moves the finished network's background to where held-out tissue and glass are told apart best.
+
+    A decoder's stays: its masks say of every position what it is, and where they never say background no threshold
+    between tissue and glass is found that does not take half of the tissue.
+    """
+    if result.validation is None or not isinstance(result.network, LpdNetwork):
+        return
+    if not config.model.background or config.model.scores == "relative":
         return
     moved = fit_background(result.validation.tissue_margins, result.validation.glass_margins)
     result.network.raise_background(moved)
