@@ -1,5 +1,7 @@
 """OpenVINO in the place of torch: the same features to float32's accuracy, whatever the batch and the thread."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import openvino_telemetry
@@ -15,6 +17,24 @@ from wsi_lpd.models.engine import OpenVinoEncoder, choose_engine
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 MANY, FEW = 10**9, 10**4
 HEIGHT, WIDTH = 80, 112  # no multiple of 32
+
+SIGNAL_AFTER_A_MODEL = """
+import os, signal, threading
+import torch
+from wsi_lpd.models.engine import OpenVinoEncoder
+
+class Layer(torch.nn.Conv2d):
+    def forward(self, images):
+        return [super().forward(images)]
+
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+held = [OpenVinoEncoder(Layer(3, 8, 3).eval(), at_once=1, strict=True)]
+held[0](torch.zeros(1, 3, 32, 48))
+other = threading.Thread(target=held.clear)
+other.start()
+other.join()
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
 
 
 class Untraceable(nn.Module):
@@ -53,6 +73,11 @@ def test_threads__do_not_take_each_others_features(encoder):
         together = list(pool.map(torch.inference_mode()(fast), batches))
     for ours, theirs in zip(together, alone, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_signal__finds_a_stack_after_the_model_was_freed_in_another_thread():
+    done = subprocess.run([sys.executable, "-c", SIGNAL_AFTER_A_MODEL], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 def test_nobody_is_told(encoder, monkeypatch):

@@ -6,6 +6,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -121,7 +122,11 @@ class _OneSize:
 
             shape = list(self._model.inputs[0].partial_shape)
             self._model.reshape([count, *shape[1:]])
-            self._compiled = _Compiled(openvino.Core().compile_model(self._model, "CPU", options), count)
+            # OpenVINO leaves the thread that compiles an alternate signal stack, and takes its memory away with the
+            # model: the next signal (Ctrl-C, a child's end) would crash. So it compiles in a thread that ends here.
+            with ThreadPoolExecutor(1) as once:
+                compiled = once.submit(openvino.Core().compile_model, self._model, "CPU", options).result()
+            self._compiled = _Compiled(compiled, count)
         return self._compiled
 
 
