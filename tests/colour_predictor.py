@@ -21,7 +21,7 @@ RED, BLUE, WHITE = (200, 60, 90), (70, 60, 170), (250, 250, 250)
 class ColourPredictor:
     """A network that sees colours: class 1 is red, class 2 blue, white is background."""
 
-    def __init__(self, *, mpp=0.5, patch_px=64, constant=None):
+    def __init__(self, *, mpp=0.5, patch_px=64, constant=None, knows_background=True):
         classes = tuple(CardClass(name=n, color=c) for n, c in (("Tumor", (200, 0, 0)), ("Stroma", (150, 200, 150))))
         self.card = SimpleNamespace(mpp=mpp, patch_px=patch_px, classes=classes, weights_sha256="1")
         self.identity = {"weights_sha256": "1"}
@@ -29,6 +29,7 @@ class ColourPredictor:
         self.cell_px = 16
         self.device = torch.device("cpu")
         self.constant = constant
+        self.knows_background = knows_background
         self.n_seen = 0
         self._counting = threading.Lock()
         self.refinements = set()

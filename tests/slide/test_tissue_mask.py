@@ -43,6 +43,21 @@ def test_fraction__counts_parts_of_pixels() -> None:
     assert tissue.share == pytest.approx(truth.mean())
 
 
+def test_widened__by_level_0_pixels_along_either_axis() -> None:
+    mask = np.zeros((30, 50), bool)
+    mask[12, 20:24] = True
+    wide = TissueMask(mask, downsample_x=10.0, downsample_y=5.0).widened(31.0)
+    y, x = np.indices(mask.shape)
+    away_x = np.maximum(np.maximum(20 - x, x - 23), 0) * 10.0
+    distance = np.hypot(away_x, np.abs(y - 12) * 5.0)
+    assert (wide.downsample_x, wide.downsample_y) == (10.0, 5.0)
+    assert wide.mask[distance <= 31 - 10].all()
+    assert not wide.mask[distance > 31 + 10].any()
+    assert (wide.mask.any(axis=1).nonzero()[0] == np.arange(6, 19)).all()
+    assert (wide.mask.any(axis=0).nonzero()[0] == np.arange(17, 27)).all()
+    np.testing.assert_array_equal(TissueMask(mask, 10.0, 5.0).widened(2.0).mask, mask)
+
+
 def test_find__lies_where_the_tissue_is(write_slide: WriteSlide, stained: UInt8Array) -> None:
     with open_slide(write_slide(stained), mpp=2.0) as slide:
         tissue = find_tissue(slide, TissueConfig())

@@ -76,6 +76,11 @@ class Predictor:
         return self._network.wants_gate if gate == "auto" else gate == "predicted"
 
     @property
+    def knows_background(self) -> bool:
+        """Whether it tells tissue from glass, rather than naming a class for every position."""
+        return self.card.config.model.background
+
+    @property
     def window_px(self) -> int:
         """Side of the windows that suit the model: a mosaic of patches where it learnt from those, else one patch."""
         mosaics = self.card.config.augment.mosaic > 0 and self.card.patch_px % self.cell_px == 0

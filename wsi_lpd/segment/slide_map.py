@@ -31,7 +31,7 @@ MAP_VERSIONED = (
 )  # fmt: skip
 """Packages that decide the bits of a map."""
 
-_NOT_OF_THE_MAP = {"simplify", "max_vertices", "min_area_um2", "merge", "origin", "tissue"}
+_NOT_OF_THE_MAP = {"simplify", "max_vertices", "min_area_um2", "merge", "origin", "tissue", "tissue_margin_um"}
 """Settings of what is made from the map; the tissue counts by what was found."""
 
 _WINDOWS_OF_BLOCK = 4
@@ -64,7 +64,7 @@ class SlideMap:
         Raises:
             SlideError: If the slide cannot be read, or does not suit the model; see `plan_map`.
         """
-        tissue = find_tissue(slide, config.tissue)
+        tissue = _where_to_look(slide, predictor, config)
         if not tissue.mask.any():
             logger.warning("%s: no tissue found; the overlay will be empty", slide.location)
         plan = plan_map(slide, tissue, predictor, config)
@@ -139,3 +139,11 @@ class SlideMap:
             "settings": self.config.model_dump(mode="json", exclude=_NOT_OF_THE_MAP),
             "versions": versions_of(MAP_VERSIONED),
         }
+
+
+def _where_to_look(slide: Slide, predictor: Predictor, config: SegmentConfig) -> TissueMask:
+    """The tissue, and around what was only found on a thumbnail the margin in which the network tells it from glass."""
+    tissue = find_tissue(slide, config.tissue)
+    if config.tissue.mask is not None or not predictor.knows_background:
+        return tissue
+    return tissue.widened(config.tissue_margin_um / slide.mpp)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,6 +52,13 @@ class TissueMask:
     def area_px(self) -> float:
         """Tissue area in level-0 pixels."""
         return float(self.mask.sum()) * self.downsample_x * self.downsample_y
+
+    def widened(self, margin_px: float) -> TissueMask:
+        """With all that is not farther than `margin_px` (level-0 pixels) from tissue, to the nearest mask pixel."""
+        reach_x, reach_y = round(margin_px / self.downsample_x), round(margin_px / self.downsample_y)
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach_x + 1, 2 * reach_y + 1))
+        wide = cv2.dilate(self.mask.view(np.uint8), disc).view(bool)
+        return TissueMask(wide, self.downsample_x, self.downsample_y)
 
     def fraction(self, box: Box) -> float:
         """Share of `box` (level-0 pixels) that is tissue; what lies outside the slide is not."""
