@@ -7,7 +7,7 @@ import torch
 
 from wsi_lpd.config import DecoderConfig, load_config
 from wsi_lpd.methods.base import Step
-from wsi_lpd.methods.decoder import Decoder, exact_masks, mosaics, single_class_rows
+from wsi_lpd.methods.decoder import Decoder, curved, exact_masks, quartered, single_class_rows
 from wsi_lpd.models.load import network_for
 from wsi_lpd.models.network import NetworkOutput
 from wsi_lpd.types import IGNORE
@@ -52,7 +52,7 @@ def test_a_mosaic__is_four_whole_pieces_of_the_patches_named(side):
     torch.manual_seed(3)
     images = pictures(5)[..., :side, :side]
     masks = (images[:, 0] + 1).to(torch.uint8)
-    made, targets = mosaics(images, masks, torch.tensor([1, 4]), 20)
+    made, targets = quartered(images, masks, torch.tensor([1, 4]), 20)
     half = side // 2
     assert made.shape == (20, 3, side, side)
     assert set(made[:, 0].unique().tolist()) == {1, 4}
@@ -66,6 +66,33 @@ def test_a_mosaic__is_four_whole_pieces_of_the_patches_named(side):
     assert made[:, 1, 0, 0].unique().numel() > 5  # drawn anew each time
     mixed = (made[:, 0, :half, :half].amax((1, 2)) != made[:, 0, half:, half:].amax((1, 2))).float().mean()
     assert 0.2 < mixed < 0.8
+
+
+@pytest.mark.parametrize("side", [SIDE, SIDE - 1])
+def test_a_curved_mosaic__is_pieces_that_stay_where_they_were(side):
+    torch.manual_seed(5)
+    images = pictures(6)[..., :side, :side]
+    masks = (images[:, 0] + 1).to(torch.uint8)
+    made, targets = curved(images, masks, torch.tensor([0, 2, 5]), 30)
+    assert made.shape == (30, 3, side, side)
+    assert set(made[:, 0].unique().tolist()) == {0, 2, 5}
+    torch.testing.assert_close(targets.float(), made[:, 0] + 1)
+    torch.testing.assert_close(made[:, 1:], images[:1, 1:].expand(30, 2, side, side))
+    mixed = made[(made[:, 0] != made[:, 0, :1, :1]).any(dim=(1, 2)), 0]
+    assert 15 < len(mixed) < 30  # the rest drew one patch alone
+    pieces = (mixed.diff(dim=2) != 0).float().mean()
+    assert 1 / side < pieces < 5 / side  # some outlines in a row of pixels, not specks
+    crossings = [(one.diff(dim=1) != 0).nonzero()[:, 1] for one in mixed]
+    assert sum(c.unique().numel() > side / 8 for c in crossings) > len(mixed) / 2  # they lie elsewhere in every row
+
+
+@pytest.mark.parametrize(("mosaic", "moved"), [("quarters", True), ("curved", False)])
+def test_the_mosaics__are_of_the_kind_asked_for(mosaic, moved):
+    images, seen = pictures(6), []
+    masks = torch.full((6, 1, SIDE, SIDE), IGNORE, dtype=torch.uint8)
+    step = step_of(images, torch.eye(3).repeat(2, 1), masks, torch.ones(6, SIDE, SIDE), seen)
+    Decoder(DecoderConfig(single_label=1, mosaic=mosaic), (1.0,)).losses(step)
+    assert torch.equal(seen[0][:, 1:], images[:, 1:]) != moved
 
 
 def test_the_loss__is_the_weighted_sum_over_the_masks_of_a_patch():

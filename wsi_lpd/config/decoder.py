@@ -58,6 +58,9 @@ class DecoderConfig(Section):
         description="Share of the patches with one class that are replaced by mosaics of such patches, whose masks are "
         "exact.",
     )
+    mosaic: Literal["quarters", "curved"] = Field(
+        "quarters", description="Their pieces: four quarters, or up to four patches with curved outlines between them."
+    )
 
     @property
     def peak_learning_rate(self) -> float:

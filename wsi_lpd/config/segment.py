@@ -43,8 +43,8 @@ class SegmentConfig(Section):
     tissue_margin_um: float = Field(
         16.0,
         ge=0,
-        description="A model that knows background looks this far beyond the tissue that was found on the thumbnail, and "
-        "says itself where tissue ends. Of no effect on a tissue mask that is given.",
+        description="A model that knows background looks this far beyond the tissue that was found on the thumbnail, "
+        "and says itself where tissue ends. Of no effect on a tissue mask that is given.",
     )
     min_tissue: float = Field(0.0, ge=0, lt=1, description="Windows with no more tissue than this are not looked at.")
     allow_upsampling: bool = Field(False, description="Take a slide that is coarser than the model by enlarging it.")

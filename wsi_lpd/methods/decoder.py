@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,6 +13,9 @@ from wsi_lpd.losses.noisy import pixel_loss
 from wsi_lpd.methods.base import Losses, Method, Step
 from wsi_lpd.methods.glass import glass_share
 from wsi_lpd.types import BACKGROUND
+
+_FIELD_SIDE: Final = 4
+"""Points that the random fields behind curved outlines are drawn at, along a side; they are smooth in between."""
 
 
 class Decoder(Method):
@@ -35,7 +40,9 @@ class Decoder(Method):
         n_mosaics = round(self.config.single_label * len(rows))
         if n_mosaics:
             chosen = rows[torch.randperm(len(rows))[:n_mosaics].to(rows.device)]
-            pictures, exact = mosaics(images, exact_masks(step.clean, step.labels), rows, n_mosaics)
+            pictures, exact = _MOSAICS[self.config.mosaic](
+                images, exact_masks(step.clean, step.labels), rows, n_mosaics
+            )
             images, targets, weight = images.clone(), targets.clone(), weight.clone()
             images[chosen], targets[chosen], weight[chosen] = pictures, exact[:, None], 1.0
         output = step.student(images)
@@ -69,7 +76,7 @@ def exact_masks(images: Tensor, labels: Tensor) -> Tensor:
     return torch.where(glass, BACKGROUND, value[:, None, None].expand(glass.shape))
 
 
-def mosaics(images: Tensor, masks: Tensor, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def quartered(images: Tensor, masks: Tensor, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Pictures of four quarters, each a random piece of one of the patches `rows` (PistoSeg, Fang et al., AAAI 2023).
 
     Args:
@@ -95,3 +102,21 @@ def mosaics(images: Tensor, masks: Tensor, rows: Tensor, count: int) -> tuple[Te
             source = sources[i][quarter]
             pictures[i, :, *here], targets[i, *here] = images[source, :, *there], masks[source, *there]
     return pictures, targets
+
+
+def curved(images: Tensor, masks: Tensor, rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Pictures of up to four of the patches `rows`, with curved outlines between them as in FMix (Harris et al., 2020).
+
+    A position shows the patch whose smooth random field is the highest there. A piece stays where it was in its patch.
+    Arguments and result as of `quartered`.
+    """
+    sources = rows[torch.randint(len(rows), (count, 4)).to(rows.device)]
+    fields = torch.randn(count, 4, _FIELD_SIDE, _FIELD_SIDE)
+    fields = F.interpolate(fields, size=images.shape[-2:], mode="bicubic", align_corners=True)
+    source = sources.gather(1, fields.argmax(dim=1).flatten(1).to(rows.device)).view(count, *images.shape[-2:])
+    y, x = (torch.arange(side, device=images.device) for side in images.shape[-2:])
+    pixels = images.permute(0, 2, 3, 1)[source, y[:, None], x]
+    return pixels.permute(0, 3, 1, 2).contiguous(), masks[source, y[:, None], x]
+
+
+_MOSAICS: Final = {"quarters": quartered, "curved": curved}
