@@ -62,6 +62,9 @@ def segment(
     min_area: Annotated[
         float | None, typer.Option("--min-area", help="Smaller regions (in um2) take the label around them.")
     ] = None,
+    min_hole: Annotated[
+        float | None, typer.Option("--min-hole", help="Smaller holes (in um2) are filled; else by --min-area.")
+    ] = None,
     merge: Annotated[
         bool | None, typer.Option("--merge/--split", help="One MultiPolygon per class, or one region per piece.")
     ] = None,
@@ -96,6 +99,7 @@ def segment(
                 "segment.simplify": simplify,
                 "segment.max_vertices": max_vertices,
                 "segment.min_area_um2": min_area,
+                "segment.min_hole_um2": min_hole,
                 "segment.merge": merge,
                 "segment.origin": origin,
                 "segment.tissue.mask": tissue_mask,

@@ -15,6 +15,7 @@ UInt8Array = NDArray[np.uint8]
 
 BoolArray = NDArray[np.bool_]
 Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
 Int64Array = NDArray[np.int64]
 AnyArray = NDArray[Any]
 

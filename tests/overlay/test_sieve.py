@@ -13,10 +13,10 @@ from wsi_lpd.overlay.sieve import Sieve, sieved
 from wsi_lpd.types import IGNORE
 
 
-def merge_small(label_map, min_area_px):
+def merge_small(label_map, min_area_px, **options):
     """The whole map at once: below a row of 255, which takes nothing in, nothing has to wait for rows to come."""
     end = np.full((1, label_map.shape[1]), IGNORE, np.uint8)
-    return Sieve(min_area_px).add(np.concatenate([label_map, end]))[: len(label_map)]
+    return Sieve(min_area_px, **options).add(np.concatenate([label_map, end]))[: len(label_map)]
 
 
 @given(label_maps)
@@ -65,6 +65,23 @@ def test_merge_small__a_speck_on_glass_becomes_glass_and_a_small_hole_is_filled(
     assert merge_small(label_map, 2).tolist() == drawn([".......", ".......", "...2222", "...2222", "...2222"]).tolist()
 
 
+@pytest.mark.parametrize(("min_hole_px", "filled"), [(None, False), (1, False), (6, False), (7, True)])
+def test_merge_small__holes_have_a_least_area_of_their_own(min_hole_px, filled):
+    # A hole of six pixels with more of its border on 1 than on 2, and a speck of 3.
+    label_map = drawn(["11111122", "11...122", "1...2222", "11122232", "11122222"])
+    speck_gone = ["11111122", "11...122", "1...2222", "11122222", "11122222"]
+    both_gone = ["11111122", "11111122", "11112222", "11122222", "11122222"]
+    result = merge_small(label_map, 3, min_hole_px=min_hole_px)
+    assert result.tolist() == drawn(both_gone if filled else speck_gone).tolist()
+
+
+def test_merge_small__holes_alone():
+    label_map = drawn(["111111", "1.1121", "111111", "11..11", "111111"])
+    assert merge_small(label_map, 0, min_hole_px=2).tolist() == drawn(
+        ["111111", "111121", "111111", "11..11", "111111"]
+    ).tolist()  # fmt: skip
+
+
 def test_merge_small__a_piece_that_joined_another_counts_as_large():
     # The 2 goes first and makes the two pieces of 1, of 4 pixels each, one region of 10, which stays.
     label_map = drawn(["11211", "11211", "....."])
@@ -108,9 +125,12 @@ half_small = hnp.arrays(
 
 
 @settings(max_examples=200)
-@given(st.one_of(label_maps, half_small), st.floats(0, 30), strip_heights)
-def test_sieved__is_what_the_whole_map_gives(label_map, min_area_px, heights):
-    np.testing.assert_array_equal(sieved_rows(label_map, min_area_px, heights), merge_small(label_map, min_area_px))
+@given(st.one_of(label_maps, half_small), st.floats(0, 30), st.none() | st.floats(0, 60), strip_heights)
+def test_sieved__is_what_the_whole_map_gives(label_map, min_area_px, min_hole_px, heights):
+    np.testing.assert_array_equal(
+        sieved_rows(label_map, min_area_px, heights, min_hole_px=min_hole_px),
+        merge_small(label_map, min_area_px, min_hole_px=min_hole_px),
+    )
 
 
 @pytest.mark.parametrize("height", [3, 64, 500])

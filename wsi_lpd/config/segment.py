@@ -59,6 +59,11 @@ class SegmentConfig(Section):
     min_area_um2: float = Field(
         400.0, ge=0, description="Smaller regions take the label that most of their border is with."
     )
+    min_hole_um2: float | None = Field(
+        None,
+        ge=0,
+        description="Smaller holes, such as the lumina of glands, take the label around them too; none = min_area_um2.",
+    )
     merge: bool = Field(False, description="One MultiPolygon per class instead of one region per connected piece.")
     origin: Literal["auto", "level0", "bounds"] = Field(
         "auto", description="Frame of the overlay; `auto` is the one QuPath shows (bounds where the slide states them)."

@@ -13,31 +13,34 @@ from scipy.sparse.csgraph import connected_components
 
 from wsi_lpd.overlay.components import Components, label_components
 from wsi_lpd.overlay.label_strips import LabelStrips
-from wsi_lpd.types import IGNORE, AnyArray, BoolArray, Int64Array, UInt8Array
+from wsi_lpd.types import BACKGROUND, IGNORE, AnyArray, BoolArray, Float64Array, Int64Array, UInt8Array
 
 _SCATTER: Final = 2_654_435_761  # odd, near 2^32 / golden ratio: multiplying by it scatters neighbouring numbers
 MAX_HELD_ROWS: Final = 4096
 """Rows that a sieve holds at most for small regions that wait for each other."""
 
 
-def sieved(strips: LabelStrips, min_area_px: float, *, max_rows: int = MAX_HELD_ROWS) -> Iterator[UInt8Array]:
+def sieved(
+    strips: LabelStrips, min_area_px: float, *, min_hole_px: float | None = None, max_rows: int = MAX_HELD_ROWS
+) -> Iterator[UInt8Array]:
     """Gives every region smaller than `min_area_px` the label that has the longest border with it.
 
-    Regions of label 0 (glass) are treated like all others, so small holes are filled; 255 neither changes nor takes
-    a region in. The smallest regions go first, and what they became counts for the next ones; of equally long borders
-    the lower label wins. A small region with no neighbour but 255 stays.
+    Regions of label 0 (glass) are holes in what is around them and have a least area of their own; 255 neither changes
+    nor takes a region in. The smallest regions go first, and what they became counts for the next ones; of equally long
+    borders the lower label wins. A small region with no neighbour but 255 stays.
 
     The map that comes out does not depend on how it is cut. See `Sieve` for what is held and what is guaranteed.
 
     Args:
         strips: The map, which is not changed.
         min_area_px: Least area of a region that stays, in label-map pixels.
+        min_hole_px: Least area of a hole that stays; None = `min_area_px`.
         max_rows: As in `Sieve`.
 
     Yields:
         The rows of the map as soon as they are settled, in strips of other heights.
     """
-    sieve = Sieve(min_area_px, max_rows=max_rows)
+    sieve = Sieve(min_area_px, min_hole_px=min_hole_px, max_rows=max_rows)
     for strip in strips:
         done = sieve.add(strip)
         if len(done):
@@ -57,8 +60,10 @@ class Sieve:
     of it touches the last row that has come then keeps its label, which depends on where that row is.
     """
 
-    def __init__(self, min_area_px: float, *, max_rows: int = MAX_HELD_ROWS) -> None:
-        self._min_area_px = min_area_px
+    def __init__(self, min_area_px: float, *, min_hole_px: float | None = None, max_rows: int = MAX_HELD_ROWS) -> None:
+        self._least_px = np.full(256, min_area_px)
+        self._least_px[BACKGROUND] = min_area_px if min_hole_px is None else min_hole_px
+        self._least_px[IGNORE] = 0
         self._max_rows = max_rows
         self._rows = np.zeros((0, 0), dtype=np.uint8)
         self._top = 0
@@ -67,7 +72,7 @@ class Sieve:
     def add(self, rows: UInt8Array) -> UInt8Array:
         """Takes the rows (n, W) below the others; returns those that are final, uint8 (m, W), m >= 0."""
         held = np.concatenate([self._rows, rows]) if len(self._rows) else rows
-        if self._min_area_px <= 1 or held.size == 0:
+        if not self._is_at_work or held.size == 0:
             return self._hand_out(held, len(held))
         found = label_components(held)
         edges = _edges_between(found)
@@ -82,11 +87,15 @@ class Sieve:
     def finish(self) -> UInt8Array:
         """Returns all rows that were not handed out yet; no more will come."""
         held = self._rows
-        if self._min_area_px > 1 and held.size:
+        if self._is_at_work and held.size:
             found = label_components(held)
             nothing = np.zeros(len(found.labels), dtype=bool)
             held = self._merged(found, _edges_between(found), fixed=nothing)
         return self._hand_out(held, len(held))
+
+    @property
+    def _is_at_work(self) -> bool:
+        return bool(self._least_px.max() > 1)
 
     def _hand_out(self, held: UInt8Array, count: int) -> UInt8Array:
         self._rows = held[count:]
@@ -96,7 +105,7 @@ class Sieve:
 
     def _settled(self, found: Components) -> BoolArray:
         """Regions that are large or reach into rows that were handed out."""
-        settled: BoolArray = (found.areas_px >= self._min_area_px) | (found.labels == IGNORE)
+        settled: BoolArray = found.areas_px >= self._least_px[found.labels]
         if self._first_row_is_settled:
             settled[found.in_row(0)] = True
         return settled
@@ -117,10 +126,10 @@ class Sieve:
 
     def _merged(self, found: Components, edges: Int64Array, *, fixed: BoolArray) -> UInt8Array:
         large = fixed | self._settled(found)
-        areas_px = np.where(large, math.ceil(self._min_area_px), found.areas_px)
+        areas_px = np.where(large, math.ceil(self._least_px.max()), found.areas_px)
         graph = _Graph(found.labels, areas_px, found.first + self._top * found.shape[1], edges)
         root = np.arange(len(found.labels))
-        while (merged := graph.step(self._min_area_px)) is not None:
+        while (merged := graph.step(self._least_px)) is not None:
             root = merged[root]
         result: UInt8Array = found.painted(graph.labels[root])
         return result
@@ -157,13 +166,16 @@ class _Graph:
         self.pairs, self.lengths = edges, np.ones(len(edges), dtype=np.int64)
         self._join_pairs()
 
-    def step(self, min_area_px: float) -> Int64Array | None:
+    def step(self, least_px: Float64Array) -> Int64Array | None:
         """Merges every small region that is smaller than all its small neighbours; no two of those touch.
+
+        Args:
+            least_px: Least area of a region that is not small, by its label (256,).
 
         Returns:
             The new number of each region, or None if there was nothing to merge.
         """
-        small = (self.areas_px < min_area_px) & (self.labels != IGNORE)
+        small = self.areas_px < least_px[self.labels]
         touches = small[self.pairs].any(axis=1)
         self.pairs, self.lengths = self.pairs[touches], self.lengths[touches]
         source = np.concatenate([self.pairs[:, 0], self.pairs[:, 1]])

@@ -21,17 +21,15 @@ from typing import Any
 
 import numpy as np
 import shapely
-from numpy.typing import NDArray
 
 from wsi_lpd.config import TileConfig
 from wsi_lpd.errors import LabelError
 from wsi_lpd.overlay.read import load_overlay
 from wsi_lpd.patches.table import UNKNOWN, Int8Array, find_class
-from wsi_lpd.types import AnyArray, Box, Float32Array, Int64Array
+from wsi_lpd.types import AnyArray, Box, Float32Array, Float64Array, Int64Array
 
 logger = logging.getLogger(__name__)
 
-Float64Array = NDArray[np.float64]
 
 SUFFIXES = (".geojson", ".geojson.gz", ".truth.geojson", ".truth.geojson.gz", ".json")
 

@@ -15,7 +15,8 @@ from wsi_lpd.models.activation import pseudo_mask
 from wsi_lpd.models.network import LpdNetwork, NetworkOutput
 from wsi_lpd.patches.labels import LabelTable, read_masks, read_patches
 from wsi_lpd.progress import SILENT, Progress
-from wsi_lpd.prototypes.tally import ClassFigures, ClassTally, Float64Array
+from wsi_lpd.prototypes.tally import ClassFigures, ClassTally
+from wsi_lpd.types import Float64Array
 
 _BATCH_SIZE: Final = 32
 _SEED: Final = 0

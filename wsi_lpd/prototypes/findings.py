@@ -11,7 +11,8 @@ import numpy as np
 import wsi_lpd
 from wsi_lpd.classes import TissueClass
 from wsi_lpd.patches.labels import LabelTable
-from wsi_lpd.prototypes.tally import STRONG_SHARE, ClassFigures, Float64Array
+from wsi_lpd.prototypes.tally import STRONG_SHARE, ClassFigures
+from wsi_lpd.types import Float64Array
 
 _FORMAT: Final = "wsi-lpd prototypes"
 _FORMAT_VERSION: Final = 1

@@ -24,8 +24,8 @@ from wsi_lpd.prototypes.draw import (
     similarity_color,
 )
 from wsi_lpd.prototypes.findings import ClassFindings, Findings
-from wsi_lpd.prototypes.tally import STRONG_SHARE, Example, Float64Array
-from wsi_lpd.types import UInt8Array
+from wsi_lpd.prototypes.tally import STRONG_SHARE, Example
+from wsi_lpd.types import Float64Array, UInt8Array
 
 _MOST_PATCH_PX: Final = 224
 _JPEG_QUALITY: Final = 90

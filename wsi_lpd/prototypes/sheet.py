@@ -20,8 +20,8 @@ from wsi_lpd.prototypes.draw import (
     similarity_color,
 )
 from wsi_lpd.prototypes.findings import ClassFindings, Findings
-from wsi_lpd.prototypes.tally import STRONG_SHARE, Float64Array
-from wsi_lpd.types import UInt8Array
+from wsi_lpd.prototypes.tally import STRONG_SHARE
+from wsi_lpd.types import Float64Array, UInt8Array
 
 _INK: Final = (40, 40, 40)
 _FAINT: Final = (110, 110, 110)

@@ -7,11 +7,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from wsi_lpd.types import BoolArray, Float32Array, Int64Array
-
-Float64Array = NDArray[np.float64]
+from wsi_lpd.types import BoolArray, Float32Array, Float64Array, Int64Array
 
 STRONG_SHARE = 0.05
 """What counts as the strongest pixels: this share of a class's pixels, and of the pixels of one patch."""

@@ -165,7 +165,12 @@ class SegmentJob:
         self, slide: Slide, tissue: TissueMask, plan: MapPlan, strips: StripStore, outputs: Outputs
     ) -> StreamedOverlay:
         """Writes the files, the overlay last; no step holds the whole map."""
-        kept = SievedMap(strips, self._config.min_area_um2 / plan.mpp**2)
+        hole_um2 = self._config.min_hole_um2
+        kept = SievedMap(
+            strips,
+            self._config.min_area_um2 / plan.mpp**2,
+            min_hole_px=None if hole_um2 is None else hole_um2 / plan.mpp**2,
+        )
         frame = _frame(slide, plan, self._config.origin)
         self._write_images(slide, tissue, plan, kept, frame, outputs)
         return write_streamed_overlay(

@@ -26,12 +26,13 @@ class SievedMap:
     store, in one file in its folder. Every run writes them anew, whatever a killed one has left.
     """
 
-    def __init__(self, store: StripStore, min_area_px: float) -> None:
+    def __init__(self, store: StripStore, min_area_px: float, *, min_hole_px: float | None = None) -> None:
         """Sieves a complete map; some strips are held at a time.
 
         Args:
             store: The map.
             min_area_px: Least area of a region that stays, in map pixels.
+            min_hole_px: Of a hole; None = `min_area_px`.
 
         Raises:
             OverlayError: If a strip is damaged.
@@ -41,7 +42,8 @@ class SievedMap:
         self._ends = [0]
         """Where in the file each frame ends, after the beginning of the first."""
         with replacing(self._path) as temporary, temporary.open("wb") as stream:
-            for rows in of_height(sieved(store.label_strips, min_area_px), store.grid.strip_rows):
+            rest = sieved(store.label_strips, min_area_px, min_hole_px=min_hole_px)
+            for rows in of_height(rest, store.grid.strip_rows):
                 stream.write(imagecodecs.zstd_encode(rows.tobytes(), level=_ZSTD_LEVEL))
                 self._ends.append(stream.tell())
 

@@ -31,7 +31,9 @@ MAP_VERSIONED = (
 )  # fmt: skip
 """Packages that decide the bits of a map."""
 
-_NOT_OF_THE_MAP = {"simplify", "max_vertices", "min_area_um2", "merge", "origin", "tissue", "tissue_margin_um"}
+_NOT_OF_THE_MAP = {
+    "simplify", "max_vertices", "min_area_um2", "min_hole_um2", "merge", "origin", "tissue", "tissue_margin_um",
+}  # fmt: skip
 """Settings of what is made from the map; the tissue counts by what was found."""
 
 _WINDOWS_OF_BLOCK = 4

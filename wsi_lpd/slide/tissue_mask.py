@@ -7,16 +7,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from wsi_lpd.config import TissueConfig
 from wsi_lpd.errors import SlideError
 from wsi_lpd.slide.manual_mask import read_manual_mask
 from wsi_lpd.slide.slide import Slide
 from wsi_lpd.slide.tissue import looks_like_fluorescence, tissue_from_thumbnail
-from wsi_lpd.types import AnyArray, BoolArray, Box, Float32Array, Int64Array, Size
-
-Float64Array = NDArray[np.float64]
+from wsi_lpd.types import AnyArray, BoolArray, Box, Float32Array, Float64Array, Int64Array, Size
 
 _NO_MPP_SIDE_PX = 1024
 """Longer side of the thumbnail of a slide whose resolution nobody knows."""
