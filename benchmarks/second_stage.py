@@ -73,8 +73,9 @@ def _decoder(options: argparse.Namespace, labels: Path, first: Path, teacher: Pa
 def _scores(options: argparse.Namespace, run: Path, overlay: Path) -> dict[str, Any]:
     """The slide's map, written and scored, by protocol."""
     slides, asked = options.demo / "slides", load_card(options.demo / "runs" / "demo").config.segment
-    names = ("views", "overlap", "refine", "output_stride")
-    given = _given([f"segment.{name}={getattr(asked, name)}" for name in names])
+    names = ("views", "overlap", "refine", "output_stride", "min_hole_um2")
+    as_demo = [f"segment.{name}={json.dumps(getattr(asked, name))}" for name in names]
+    given = _given([*as_demo, *(setting for setting in options.set if setting.startswith("segment."))])
     if not overlay.is_file():
         _call(options, "segment", slides / "held-out.svs", "--model", run, "--out", overlay, "--gate", "none", *given)
     told = _call(None, "evaluate", overlay, "--truth", slides / "held-out.truth.tif", "--draws", 0, "--json")
@@ -106,7 +107,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=1, help="decoders, each on the masks of the one before")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--set", action="append", default=[], help="key=value for the decoders and their masks")
+    parser.add_argument("--set", action="append", default=[], help="key=value for decoders, their masks and the slide")
     options = parser.parse_args()
     for needed in ("runs/demo/model.json", "patches/patches.csv", "slides/held-out.svs"):
         if not (options.demo / needed).is_file():

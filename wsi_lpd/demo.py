@@ -53,6 +53,7 @@ FULL = DemoSize(
         "segment.overlap=0.6",
         "segment.refine=pamr",
         "segment.output_stride=2",
+        "segment.min_hole_um2=5000",
     ),
     on_processors=("train.processes=2", "train.batch_size=16"),
 )
