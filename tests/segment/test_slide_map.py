@@ -29,7 +29,9 @@ def slide(write_slide):
 
 
 def planned(slide, predictor, **settings):
-    return SlideMap.planned(slide, predictor, CONFIG.model_copy(update=settings)).tissue.mask
+    slide_map = SlideMap.planned(slide, predictor, CONFIG.model_copy(update=settings))
+    np.testing.assert_array_equal(slide_map.found.mask, find_tissue(slide, slide_map.config.tissue).mask)
+    return slide_map.tissue.mask
 
 
 def test_a_model_that_knows_background__looks_beyond_the_tissue_that_was_found(slide):

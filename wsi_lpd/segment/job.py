@@ -151,7 +151,7 @@ class SegmentJob:
             logger.info("%s: goes on, %d of %d strips are there", slide.name, n_there, len(plan.strips))
         slide_map.fill(strips, renew=renew, progress=self._progress)
         clock.append(time.perf_counter())
-        written = self._write(slide, slide_map.tissue, plan, strips, outputs)
+        written = self._write(slide, slide_map.found, plan, strips, outputs)
         strips.remove()
         clock.append(time.perf_counter())
         stages = dict(zip(("tissue", "network", "overlay"), np.diff(clock).tolist(), strict=True))

@@ -49,13 +49,15 @@ class SlideMap:
         slide: An open slide.
         predictor: The model.
         config: Settings.
-        tissue: Where the network looks.
+        found: The tissue of the thumbnail, or of a mask that was given.
+        tissue: Where the network looks: `found`, and around it the margin in which it tells tissue from glass itself.
         plan: Its windows and strips.
     """
 
     slide: Slide
     predictor: Predictor
     config: SegmentConfig
+    found: TissueMask
     tissue: TissueMask
     plan: MapPlan
 
@@ -66,15 +68,17 @@ class SlideMap:
         Raises:
             SlideError: If the slide cannot be read, or does not suit the model; see `plan_map`.
         """
-        tissue = _where_to_look(slide, predictor, config)
-        if not tissue.mask.any():
+        found = find_tissue(slide, config.tissue)
+        if not found.mask.any():
             logger.warning("%s: no tissue found; the overlay will be empty", slide.location)
+        is_exact = config.tissue.mask is not None or not predictor.knows_background
+        tissue = found if is_exact else found.widened(config.tissue_margin_um / slide.mpp)
         plan = plan_map(slide, tissue, predictor, config)
         n_pixels = len(plan.places) * plan.grid.window_px**2 * config.views
         if choose_engine(config.engine, predictor.device, n_pixels=n_pixels) == "openvino":
             predictor = predictor.with_openvino(strict=config.engine == "openvino")
             logger.info("%s: OpenVINO runs the encoder", slide.name)
-        return cls(slide, predictor, config, tissue, plan)
+        return cls(slide, predictor, config, found, tissue, plan)
 
     def store(self, folder: Path, *, joins: bool = False) -> StripStore:
         """The strips in the working folder; see `StripStore`."""
@@ -141,11 +145,3 @@ class SlideMap:
             "settings": self.config.model_dump(mode="json", exclude=_NOT_OF_THE_MAP),
             "versions": versions_of(MAP_VERSIONED),
         }
-
-
-def _where_to_look(slide: Slide, predictor: Predictor, config: SegmentConfig) -> TissueMask:
-    """The tissue, and around what was only found on a thumbnail the margin in which the network tells it from glass."""
-    tissue = find_tissue(slide, config.tissue)
-    if config.tissue.mask is not None or not predictor.knows_background:
-        return tissue
-    return tissue.widened(config.tissue_margin_um / slide.mpp)
