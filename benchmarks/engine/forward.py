@@ -24,6 +24,7 @@ from wsi_lpd.models.load import load_network
 from wsi_lpd.segment.bands import BandReader
 from wsi_lpd.segment.plan import plan_map
 from wsi_lpd.segment.predictor import Predictor
+from wsi_lpd.segment.slide_map import looked_at
 from wsi_lpd.segment.windows import Batch, in_batches
 from wsi_lpd.slide import find_tissue, open_slide
 
@@ -40,7 +41,8 @@ def main() -> None:
         network = network.with_encoder(encoder)
     predictor = Predictor(network, card, torch.device("cpu"))
     with open_slide(path) as slide:
-        plan = plan_map(slide, find_tissue(slide, settings.tissue), predictor, settings)
+        tissue = looked_at(slide, find_tissue(slide, settings.tissue), predictor, settings)
+        plan = plan_map(slide, tissue, predictor, settings)
         with BandReader(slide, plan.grid, plan.columns_of_rows, threads=2) as reader:
             batches = list(in_batches(plan.places, plan.batch_size, window_px=plan.grid.window_px, cut=reader.cut))
 

@@ -16,6 +16,7 @@ from wsi_lpd.models.load import load_network
 from wsi_lpd.segment.plan import plan_map
 from wsi_lpd.segment.predictor import Predictor
 from wsi_lpd.segment.segmenter import segment_slide
+from wsi_lpd.segment.slide_map import looked_at
 from wsi_lpd.slide import find_tissue, open_slide
 from wsi_lpd.types import UInt8Array
 
@@ -51,7 +52,7 @@ def _map(model: Path, path: Path, batch: int, engine: str) -> tuple[UInt8Array, 
         predictor = predictor.with_openvino(strict=True)
     settings = load_config(None, [f"segment.batch_size={batch}"]).segment
     with open_slide(path) as slide:
-        tissue = find_tissue(slide, settings.tissue)
+        tissue = looked_at(slide, find_tissue(slide, settings.tissue), predictor, settings)
         plan = plan_map(slide, tissue, predictor, settings)
         strips = list(segment_slide(slide, tissue, predictor, settings, plan=plan))
     labels = np.concatenate([strip.labels for strip in strips])

@@ -61,7 +61,7 @@ class Sieve:
     """
 
     def __init__(self, min_area_px: float, *, min_hole_px: float | None = None, max_rows: int = MAX_HELD_ROWS) -> None:
-        self._least_px = np.full(256, min_area_px)
+        self._least_px = np.full(256, min_area_px, np.float64)
         self._least_px[BACKGROUND] = min_area_px if min_hole_px is None else min_hole_px
         self._least_px[IGNORE] = 0
         self._max_rows = max_rows

@@ -50,7 +50,7 @@ class SlideMap:
         predictor: The model.
         config: Settings.
         found: The tissue of the thumbnail, or of a mask that was given.
-        tissue: Where the network looks: `found`, and around it the margin in which it tells tissue from glass itself.
+        tissue: Where the network looks; see `looked_at`.
         plan: Its windows and strips.
     """
 
@@ -71,8 +71,7 @@ class SlideMap:
         found = find_tissue(slide, config.tissue)
         if not found.mask.any():
             logger.warning("%s: no tissue found; the overlay will be empty", slide.location)
-        is_exact = config.tissue.mask is not None or not predictor.knows_background
-        tissue = found if is_exact else found.widened(config.tissue_margin_um / slide.mpp)
+        tissue = looked_at(slide, found, predictor, config)
         plan = plan_map(slide, tissue, predictor, config)
         n_pixels = len(plan.places) * plan.grid.window_px**2 * config.views
         if choose_engine(config.engine, predictor.device, n_pixels=n_pixels) == "openvino":
@@ -145,3 +144,13 @@ class SlideMap:
             "settings": self.config.model_dump(mode="json", exclude=_NOT_OF_THE_MAP),
             "versions": versions_of(MAP_VERSIONED),
         }
+
+
+def looked_at(slide: Slide, found: TissueMask, predictor: Predictor, config: SegmentConfig) -> TissueMask:
+    """Where the network looks: tissue that was `found`, and a margin around it in which it tells tissue from glass.
+
+    There is no margin for a model that does not know background, and none around a mask that was given.
+    """
+    if config.tissue.mask is not None or not predictor.knows_background:
+        return found
+    return found.widened(config.tissue_margin_um / slide.mpp)
