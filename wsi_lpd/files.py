@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,15 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes the temporary files of `replacing` that killed processes have left; nobody else may be writing `path`."""
+    named = re.compile(rf"\.[0-9a-f]{{8}}\.{re.escape(path.name)}")
+    if path.parent.is_dir():
+        for other in path.parent.iterdir():
+            if named.fullmatch(other.name):
+                other.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -233,6 +233,16 @@ def test_a_run_stopped_while_files_are_written__looks_at_nothing_again(tmp_path,
     assert files_of(stopped) == files_of(whole)
 
 
+def test_what_a_killed_run_left_of_its_files__goes_and_nothing_else(tmp_path, slide_path):
+    outputs = outputs_in(tmp_path)
+    left = [tmp_path / f".0a1b2c3d.map.{ending}" for ending in ("geojson", "ome.tif", "png")]
+    kept = [tmp_path / name for name in (".notes.map.geojson", ".0a1b2c3d.map2.geojson", "0a1b2c3d.map.geojson")]
+    for path in (*left, *kept):
+        path.write_bytes(b"half")
+    job_of().run(str(slide_path), outputs)
+    assert sorted(tmp_path.glob("*map*")) == sorted([*kept, *outputs.all()])
+
+
 def stopped_run(slide_path, outputs, monkeypatch, config=CONFIG, predictor=None):
     with monkeypatch.context() as context:
         context.setattr(map_module, "StripStore", StopsAfter)

@@ -12,6 +12,7 @@ import numpy as np
 import wsi_lpd
 from wsi_lpd.blocks import Begun, unheard
 from wsi_lpd.config import SegmentConfig
+from wsi_lpd.files import remove_leftovers
 from wsi_lpd.lock import locked
 from wsi_lpd.memory import keep_freed_blocks
 from wsi_lpd.models.device import choose_device
@@ -146,6 +147,8 @@ class SegmentJob:
         plan = slide_map.plan
         clock.append(time.perf_counter())
         strips = slide_map.store(outputs.working_folder)
+        for path in outputs.all():
+            remove_leftovers(path)
         n_there = len(plan.strips) - len(strips.missing)
         if n_there:
             logger.info("%s: goes on, %d of %d strips are there", slide.name, n_there, len(plan.strips))
