@@ -61,6 +61,10 @@ def test_all_problems__are_told_at_once_with_their_keys(tmp_path):
         ("name.x=3", "name"),
         ("train.epochs=lots", "train.epochs: Input should be a valid integer"),
         ("loss.scale_weights=[1]", "loss.scale_weights has 1 numbers for 3"),
+        ("segment.min_hole_um2=.inf", "segment.min_hole_um2: Input should be a finite number"),
+        ("segment.min_area_um2=.inf", "segment.min_area_um2: Input should be a finite number"),
+        ("loss.scale_weights=[1, .nan, 1]", "loss.scale_weights"),
+        ("segment.tissue_margin_um=1e9", "segment.tissue_margin_um: Input should be less than or equal to 200"),
     ],
 )
 def test_a_wrong_override__is_told(override, told):

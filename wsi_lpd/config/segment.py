@@ -43,6 +43,7 @@ class SegmentConfig(Section):
     tissue_margin_um: float = Field(
         16.0,
         ge=0,
+        le=200,
         description="A model that knows background looks this far beyond the tissue that was found on the thumbnail, "
         "and says itself where tissue ends. Of no effect on a tissue mask that is given.",
     )
