@@ -120,3 +120,8 @@ def test_a_margin__is_looked_at_and_cut_away(run):
 @pytest.mark.parametrize(("context", "side", "expected"), [(0.5, 64, 32), (0.5, 224, 112), (0, 64, 0), (0.3, 64, 16)])
 def test_the_margin__is_whole_cells(run, context, side, expected):
     assert maker(run, context=context).margin_px(side) == expected
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(5, 5), (None, 8 * 224**2 // 64**2)])
+def test_patches_of_a_pass__are_as_many_as_asked_or_as_suit_the_device(run, asked, expected):
+    assert maker(run, context=0.5, batch_size=asked).patches_per_pass(SIDE) == expected

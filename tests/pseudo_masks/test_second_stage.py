@@ -132,11 +132,12 @@ def test_masks_that_were_interrupted__are_gone_on_with_to_the_same_bytes(work, t
     run(*words, "--out", tmp_path / "whole")
     seen, real = [], job._masks_of
 
-    def counted(maker, table, rows, batch_size):
-        if len(seen) == 2:
-            raise KeyboardInterrupt
-        seen.append(rows.start)
-        return real(maker, table, rows, batch_size)
+    def counted(maker, table, rows):
+        if isinstance(rows, range):  # a shard; the rows of the picture are a list
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+            seen.append(rows.start)
+        return real(maker, table, rows)
 
     monkeypatch.setattr(job, "_masks_of", counted)
     assert "go on" in run(*words, "--out", tmp_path / "stopped", status=130).stderr
@@ -151,6 +152,20 @@ def test_masks_that_were_interrupted__are_gone_on_with_to_the_same_bytes(work, t
     assert len(files) >= 9
     for file in files:
         assert (tmp_path / "stopped" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
+def test_a_pass__takes_as_many_patches_as_asked(work, tmp_path, monkeypatch):
+    sizes, real = [], job.MaskMaker.masks
+
+    def counted(maker, windows, *rest, **named):
+        sizes.append(len(windows))
+        return real(maker, windows, *rest, **named)
+
+    monkeypatch.setattr(job.MaskMaker, "masks", counted)
+    told = summary("pseudo-mask", "--labels", work / "labels.csv", "--model", work / "first", "--out", tmp_path / "m",
+                   *QUICK, "--set", "masks.batch_size=7")  # fmt: skip
+    assert max(sizes) == 7
+    assert sum(sizes) >= told["n_patches"]
 
 
 @pytest.mark.slow

@@ -147,7 +147,7 @@ def test_a_picture_without_edges__moves_nothing_to_the_edge():
 def test_images_in_chunks__give_what_they_give_together(monkeypatch):
     probabilities, images = noise(batch=5)
     together = refine(probabilities, images, method="pamr")
-    monkeypatch.setattr(module, "_CHUNK_VALUES", 2 * 32 * 23 * 31)
+    monkeypatch.setattr(module, "_CPU_CHUNK_VALUES", 2 * 32 * 23 * 31)
     torch.testing.assert_close(refine(probabilities, images, method="pamr"), together)
 
 

@@ -25,7 +25,7 @@ class MasksConfig(Section):
     )
     confidence: float = Field(0.5, ge=0, lt=1, description="Least probability of a pixel that is not ignored.")
     margin: float = Field(0.1, ge=0, lt=1, description="Least lead over the runner-up of a pixel that is not ignored.")
-    batch_size: int = Field(64, ge=1, description="Patches per forward pass.")
+    batch_size: int | None = Field(None, ge=1, description="Patches per forward pass; none = what suits the device.")
 
 
 class DecoderConfig(Section):

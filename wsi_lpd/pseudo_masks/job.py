@@ -106,7 +106,7 @@ def make_masks(
         with progress.stage("masks", len(table), "patches") as advance:
             advance(len(table) - sum(len(writer.patches_of(shard)) for shard in writer.missing))
             for shard in list(writer.missing):
-                writer.write(shard, _masks_of(maker, table, writer.patches_of(shard), config.batch_size))
+                writer.write(shard, _masks_of(maker, table, writer.patches_of(shard)))
                 advance(len(writer.patches_of(shard)))
                 renew()
         rows = writer.write_table()
@@ -115,24 +115,20 @@ def make_masks(
         return _summary(out, rows, table, was_finished=False)
 
 
-def _masks_of(maker: MaskMaker, table: LabelTable, rows: range, batch_size: int) -> UInt8Array:
-    parts = []
-    for start in range(rows.start, rows.stop, batch_size):
-        batch = list(range(start, min(start + batch_size, rows.stop)))
-        parts.append(_seen(maker, table, batch))
-    return np.concatenate(parts)
-
-
-def _seen(maker: MaskMaker, table: LabelTable, rows: list[int]) -> UInt8Array:
+def _masks_of(maker: MaskMaker, table: LabelTable, rows: Sequence[int]) -> UInt8Array:
     assert table.patch_px is not None
-    margin_px = maker.margin_px(table.patch_px)
-    windows = read_surrounded(table, rows, margin_px)
-    return maker.masks(windows, torch.from_numpy(table.labels[rows]), margin_px=margin_px)
+    margin_px, count = maker.margin_px(table.patch_px), maker.patches_per_pass(table.patch_px)
+    parts = []
+    for start in range(0, len(rows), count):
+        batch = list(rows[start : start + count])
+        windows = read_surrounded(table, batch, margin_px)
+        parts.append(maker.masks(windows, torch.from_numpy(table.labels[batch]), margin_px=margin_px))
+    return np.concatenate(parts)
 
 
 def _draw(folder: Path, table: LabelTable, maker: MaskMaker) -> None:
     chosen = choose_examples(table)
-    picture = draw_masks(read_patches(table, chosen), _seen(maker, table, chosen), qupath_classes(table.classes))
+    picture = draw_masks(read_patches(table, chosen), _masks_of(maker, table, chosen), qupath_classes(table.classes))
     write_png(folder / PICTURE, picture)
 
 

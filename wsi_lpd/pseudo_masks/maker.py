@@ -17,6 +17,7 @@ from wsi_lpd.models.device import autocast, autocast_dtype
 from wsi_lpd.models.load import load_network
 from wsi_lpd.models.network import LpdNetwork, TissueNetwork
 from wsi_lpd.models.views import phase_step, shifted, shifted_back, shifts_of, turned, turned_back
+from wsi_lpd.segment.passes import windows_per_pass
 from wsi_lpd.segment.refine import refine
 from wsi_lpd.types import IGNORE, UInt8Array
 
@@ -60,6 +61,11 @@ class MaskMaker:
             return 0
         cell_px = max(self.card.encoder.reductions)
         return round(self._config.context * patch_px / cell_px) * cell_px
+
+    def patches_per_pass(self, patch_px: int) -> int:
+        """As the settings say, or what suits the device."""
+        window_px = patch_px + 2 * self.margin_px(patch_px)
+        return windows_per_pass(self._config.batch_size, self._device, window_px=window_px)
 
     def masks(self, windows: UInt8Array, labels: Tensor, *, margin_px: int) -> UInt8Array:
         """Masks and confidence.

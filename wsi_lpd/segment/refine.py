@@ -21,6 +21,9 @@ _RADIUS_PX = 8
 _EPSILON = 1e-3
 _CHUNK_VALUES = 2**25
 """Floats that the weights of one chunk of images may take, 128 MiB."""
+_CPU_CHUNK_VALUES = 2**22
+"""The same on processors: every iteration reads all weights again, and what lies in the cache comes two to three times
+as fast."""
 
 
 def refine(probabilities: Tensor, images: Tensor, *, method: RefinementName, stride: int = 1) -> Tensor:
@@ -66,7 +69,8 @@ def _in_chunks(probabilities: Tensor, images: Tensor, dilations: list[int]) -> T
     if not dilations:
         return probabilities
     height, width = images.shape[-2:]
-    count = max(1, _CHUNK_VALUES // (8 * len(dilations) * height * width))
+    values = _CPU_CHUNK_VALUES if images.device.type == "cpu" else _CHUNK_VALUES
+    count = max(1, values // (8 * len(dilations) * height * width))
     parts = zip(torch.split(probabilities, count), torch.split(images, count), strict=True)
     return torch.cat([_pamr(p, x, dilations) for p, x in parts])
 
