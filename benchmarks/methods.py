@@ -109,13 +109,17 @@ def planned_jobs(size: BenchSize, cohorts: Sequence[str], options: argparse.Name
 
 def _rows(cohort: str, seed: int, options: argparse.Namespace) -> list[str]:
     names: dict[str, None] = {}
-    if options.table in ("methods", "all") and seed < options.seeds:
-        names |= dict.fromkeys(METHODS)
+    if options.table in ("methods", "all"):
+        names |= {
+            name: None
+            for name, row in METHODS.items()
+            if seed < options.seeds and (row.masks_of is None or seed < options.second_stage_seeds)
+        }
     if options.table in ("ablation", "all") and seed < options.ablation_seeds and cohort == "synthetic":
         names |= {name: None for name, row in ABLATION.items() if not row.reads and (options.rows or not row.extra)}
     if options.rows is None:
         return list(names)
-    stages = {ROWS[name].masks_of for name in options.rows}
+    stages = {ROWS[name].masks_of for name in options.rows if name in names}
     return [name for name in names if name in options.rows or name in stages]
 
 
@@ -272,13 +276,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", type=_known_rows, help="only these, separated by commas")
     parser.add_argument("--steps", type=int, help="optimiser steps on every cohort")
     parser.add_argument("--seeds", type=int, default=3, help="of the methods table")
+    parser.add_argument("--second-stage-seeds", type=int, default=2, help="of them, those with second stages too")
     parser.add_argument("--ablation-seeds", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time; they share the cores")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--set", action="append", default=[], help="key=value for every run, before its row's own")
     options = parser.parse_args()
-    if min(options.seeds, options.ablation_seeds, options.jobs) < 1:
-        parser.error("--seeds, --ablation-seeds and --jobs must be 1 or more")
+    if min(options.seeds, options.ablation_seeds, options.jobs) < 1 or options.second_stage_seeds < 0:
+        parser.error("--seeds, --ablation-seeds and --jobs must be 1 or more, --second-stage-seeds 0 or more")
     return options
 
 

@@ -216,7 +216,14 @@ def test_the_ladder__reads_r8_off_the_best_of_its_rows():
 
 
 def options(**changes):
-    values = {"table": "all", "seeds": 3, "ablation_seeds": 2, "rows": None, "set": []} | changes
+    values = {
+        "table": "all",
+        "seeds": 3,
+        "second_stage_seeds": 2,
+        "ablation_seeds": 2,
+        "rows": None,
+        "set": [],
+    } | changes
     return argparse.Namespace(**values)
 
 
@@ -224,8 +231,9 @@ def test_planned_runs__are_each_planned_once_and_share_the_default():
     jobs = methods_benchmark.planned_jobs(SIZES["cpu"], ["synthetic", "wsss4luad"], options())
     names = [job.name for job in jobs]
     asked_for = [row for row in TRAINED if not ablation_rows.ROWS[row].extra]
-    n_methods = len(ablation_rows.METHODS)
-    assert len(set(names)) == len(names) == 2 * 3 * n_methods + 2 * (len(asked_for) - n_methods)
+    n_first, n_methods = len(ablation_rows.FIRST_STAGES), len(ablation_rows.METHODS)
+    of_methods = 2 * (3 * n_first + 2 * (n_methods - n_first))
+    assert len(set(names)) == len(names) == of_methods + 2 * (len(asked_for) - n_methods)
     assert names.count("synthetic-lpd-1") == 1
     assert {job.row for job in jobs if job.cohort == "wsss4luad"} == set(ablation_rows.METHODS)
     assert {load_config(None, job.settings).train.seed for job in jobs} == {0, 1, 2}
@@ -246,6 +254,12 @@ def test_every_first_stage__has_a_second_one_that_comes_with_it():
     ]  # fmt: skip
     assert jobs[1].name_of("cam") == jobs[0].name
     assert load_config(None, jobs[1].settings).method == "decoder"
+
+
+def test_second_stages__have_seeds_of_their_own_and_bring_no_first_stage_alone():
+    given = options(rows=["lpd", "cam+decoder"], table="methods", seeds=2, second_stage_seeds=1)
+    names = [job.name for job in methods_benchmark.planned_jobs(SIZES["cpu"], ["synthetic"], given)]
+    assert names == ["synthetic-cam-0", "synthetic-lpd-0", "synthetic-cam+decoder-0", "synthetic-lpd-1"]
 
 
 def test_a_second_stage__is_told_without_a_gate():
