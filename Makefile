@@ -23,7 +23,7 @@ lint: env
 	$(BIN)/mypy benchmarks
 
 test: lint       ## what CI runs: linters, types, and every test that is not slow
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(BIN)/pytest -m "not slow and not gpu" --numprocesses auto --maxprocesses 8 --dist loadfile
 
 test-slow: env
 	$(BIN)/pytest -m "slow"
