@@ -10,8 +10,9 @@ from PIL import Image
 
 from wsi_lpd.classes import TissueClass
 from wsi_lpd.config import load_config
-from wsi_lpd.models.card import Calibration, ModelCard
+from wsi_lpd.models.card import Calibration
 from wsi_lpd.models.checkpoint import save_model
+from wsi_lpd.models.describe import describe_model
 from wsi_lpd.models.network import build_network
 
 CLASSES = (TissueClass("Stroma", (150, 200, 150)), TissueClass("Tumor", (200, 0, 0)), TissueClass("Fat", (0, 114, 178)))
@@ -29,7 +30,7 @@ def random_run(folder: Path, *, mpp: float = 0.5, patch_px: int = 64) -> Path:
     torch.manual_seed(7)
     config = load_config(overrides=SETTINGS)
     network = build_network(config.model, n_classes=len(CLASSES))
-    card = ModelCard.describing(
+    card = describe_model(
         config,
         encoder=network.encoder,
         classes=CLASSES,

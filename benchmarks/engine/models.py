@@ -9,8 +9,9 @@ import torch
 
 from wsi_lpd.classes import QUPATH_CLASSES
 from wsi_lpd.config import load_config
-from wsi_lpd.models.card import CARD_FILE, Calibration, ModelCard
+from wsi_lpd.models.card import CARD_FILE, Calibration
 from wsi_lpd.models.checkpoint import save_model
+from wsi_lpd.models.describe import describe_model
 from wsi_lpd.models.network import build_network
 from wsi_lpd.slide import open_slide
 from wsi_lpd.types import Box, Size
@@ -40,7 +41,7 @@ def random_run(folder: Path, encoder: str, slide: Path) -> Path:
     for offsets, maps in zip(network.prototypes.offsets.data, output.class_maps, strict=True):
         offsets -= maps.mean(dim=(0, 2, 3))
     classes = QUPATH_CLASSES[:N_CLASSES]
-    card = ModelCard.describing(
+    card = describe_model(
         config,
         encoder=network.encoder,
         classes=classes,

@@ -25,6 +25,7 @@ from wsi_lpd.models.checkpoint import (
     restore,
     save_model,
 )
+from wsi_lpd.models.describe import describe_model
 from wsi_lpd.models.encoders import build_encoder
 
 CLASSES = (TissueClass("Tumor", (200, 0, 0)), TissueClass("Stroma", (150, 200, 150)), TissueClass("Fat", (0, 114, 178)))
@@ -50,7 +51,7 @@ def card() -> ModelCard:
             "loss.scale_weights=[1,1]",
         ]
     )
-    return ModelCard.describing(
+    return describe_model(
         config,
         encoder=build_encoder("pvt_v2_b0", scales=config.model.scales),
         classes=CLASSES,
@@ -128,7 +129,7 @@ def test_checkpoint__the_card_is_strict_json(run):
 
 
 def test_checkpoint__patches_from_image_files_have_the_configured_size(card):
-    described = ModelCard.describing(
+    described = describe_model(
         Config(),
         encoder=build_encoder(Config().model.encoder, scales=(1, 2, 3)),
         classes=CLASSES,

@@ -9,7 +9,8 @@ from tiny_prototypes import CLASSES, LABELS, SETTINGS, SIDE
 
 from wsi_lpd.classes import qupath_classes
 from wsi_lpd.config import load_config
-from wsi_lpd.models.card import Calibration, ModelCard
+from wsi_lpd.models.card import Calibration
+from wsi_lpd.models.describe import describe_model
 from wsi_lpd.models.network import build_network
 from wsi_lpd.patches.labels import read_labels
 
@@ -38,7 +39,7 @@ def network(config):
 
 @pytest.fixture(scope="session")
 def card(config, network):
-    return ModelCard.describing(
+    return describe_model(
         config,
         encoder=network.encoder,
         classes=qupath_classes(CLASSES),

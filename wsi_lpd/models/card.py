@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 import wsi_lpd
-from wsi_lpd.classes import TissueClass
 from wsi_lpd.config import Config
 from wsi_lpd.errors import ModelError
-from wsi_lpd.versions import versions_of
 
 if TYPE_CHECKING:
     from wsi_lpd.models.blueprint import Blueprint
-    from wsi_lpd.models.encoders import Encoder
 
 CARD_FILE: Final = "model.json"
 FORMAT_VERSION: Final = 1
@@ -140,52 +137,6 @@ class ModelCard(_Part):
         encoder = self.encoder
         architecture = encoder.name if encoder.architecture is None else encoder.architecture
         return Blueprint(architecture, encoder.arguments, self.mean, self.std, licence=encoder.licence)
-
-    @classmethod
-    def describing(
-        cls,
-        config: Config,
-        *,
-        encoder: Encoder,
-        classes: Sequence[TissueClass],
-        label_columns: Sequence[str],
-        mpp: float,
-        patch_px: int | None,
-        calibration: Calibration,
-        metrics: Mapping[str, float],
-        data_fingerprint: str,
-    ) -> ModelCard:
-        """The card of a model trained with `config`; without `patch_px` (image files) it is the configured one."""
-        model = config.model
-        return cls(
-            method=config.method,
-            classes=tuple(CardClass(name=c.name, color=c.color) for c in classes),
-            label_columns=tuple(label_columns),
-            mpp=mpp,
-            patch_px=config.tile.patch_px if patch_px is None else patch_px,
-            mean=encoder.mean,
-            std=encoder.std,
-            encoder=EncoderCard(
-                name=encoder.name,
-                architecture=encoder.blueprint.architecture,
-                arguments=dict(encoder.blueprint.arguments),
-                scales=encoder.scales,
-                channels=encoder.channels,
-                reductions=encoder.reductions,
-                last_stride=model.last_stride,
-                weights=encoder.weights,
-                licence=encoder.licence,
-            ),
-            fusion_weights=model.fusion_weights,
-            prototypes_per_class=model.prototypes_per_class,
-            prototype_dim=model.prototype_dim,
-            background=model.background,
-            calibration=calibration,
-            metrics=dict(metrics),
-            data_fingerprint=data_fingerprint,
-            versions=versions_of(_PACKAGES),
-            config=config,
-        )
 
 
 def load_card(folder: Path) -> ModelCard:

@@ -11,8 +11,9 @@ from pathlib import Path
 from wsi_lpd.classes import qupath_classes
 from wsi_lpd.config import Config
 from wsi_lpd.errors import TrainingError
-from wsi_lpd.models.card import Calibration, ModelCard
+from wsi_lpd.models.card import Calibration
 from wsi_lpd.models.checkpoint import save_model
+from wsi_lpd.models.describe import describe_model
 from wsi_lpd.models.device import choose_device
 from wsi_lpd.models.network import LpdNetwork
 from wsi_lpd.models.runs import RUNS_DIR, mark_latest
@@ -206,7 +207,7 @@ def _finished_already(runs_dir: Path, run: RunFolder, processes: Processes) -> T
 
 def _save(run: RunFolder, result: TrainingResult, config: Config, data: TrainingData) -> None:
     table = data.training
-    card = ModelCard.describing(
+    card = describe_model(
         config,
         classes=qupath_classes(table.classes),
         label_columns=table.classes,
