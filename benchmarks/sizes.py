@@ -86,8 +86,8 @@ SIZES: dict[str, BenchSize] = {
         reference_dim=152,
     ),
 }
-"""`cpu` takes about three hours on two idle cores for the table of methods, and one more for the ablation; `tiny` shows
-that everything works, and nothing else."""
+"""`cpu` takes two to three hours on two idle cores for the table of methods, and one more for the ablation; `tiny`
+shows that everything works, and nothing else."""
 
 
 def _digest(values: dict[str, Any]) -> str:
