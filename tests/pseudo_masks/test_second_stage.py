@@ -162,10 +162,11 @@ def test_a_pass__takes_as_many_patches_as_asked(work, tmp_path, monkeypatch):
         return real(maker, windows, *rest, **named)
 
     monkeypatch.setattr(job.MaskMaker, "masks", counted)
-    told = summary("pseudo-mask", "--labels", work / "labels.csv", "--model", work / "first", "--out", tmp_path / "m",
-                   *QUICK, "--set", "masks.batch_size=7")  # fmt: skip
+    words = ["pseudo-mask", "--labels", work / "labels.csv", "--model", work / "first", "--out", tmp_path / "m", *QUICK]
+    told = summary(*words, "--set", "masks.batch_size=7")
     assert max(sizes) == 7
     assert sum(sizes) >= told["n_patches"]
+    assert summary(*words, "--set", "masks.batch_size=3")["was_finished"]
 
 
 @pytest.mark.slow

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 CARD_FILE: Final = "model.json"
 FORMAT_VERSION: Final = 1
 _FORMAT: Final = "wsi-lpd model"
-_PACKAGES: Final = ("torch", "timm", "numpy")
 
 _Triple = tuple[float, float, float]
 

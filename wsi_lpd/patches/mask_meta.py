@@ -30,7 +30,7 @@ class MasksMeta(BaseModel):
         model: Name of the run that they were made with.
         model_sha256: Of its weights.
         method: Its method.
-        settings: The section `masks` of the configuration.
+        settings: What decides of the section `masks` of the configuration.
         patches: Hash of labels and places of the patches.
         versions: Of what decided the bits.
     """

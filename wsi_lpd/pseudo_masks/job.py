@@ -32,6 +32,8 @@ from wsi_lpd.versions import versions_of
 logger = logging.getLogger(__name__)
 
 _VERSIONED = ("imagecodecs", "numpy", "timm", "torch")
+_WITHOUT_CONSEQUENCE = {"batch_size"}
+"""It changes no mask but for rounding: after "out of memory" a smaller pass goes on where the larger one stopped."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def _meta(table: LabelTable, maker: MaskMaker, run: Path, config: MasksConfig) -
         model=run.resolve().name,
         model_sha256=str(card.weights_sha256),
         method=card.method,
-        settings=config.model_dump(mode="json"),
+        settings=config.model_dump(mode="json", exclude=_WITHOUT_CONSEQUENCE),
         patches=rows_digest(table),
         versions=versions_of(_VERSIONED),
     )
