@@ -276,7 +276,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rows", type=_known_rows, help="only these, separated by commas")
     parser.add_argument("--steps", type=int, help="optimiser steps on every cohort")
     parser.add_argument("--seeds", type=int, default=3, help="of the methods table")
-    parser.add_argument("--second-stage-seeds", type=int, default=2, help="of them, those with second stages too")
+    parser.add_argument("--second-stage-seeds", type=int, default=3, help="of them, those with second stages too")
     parser.add_argument("--ablation-seeds", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time; they share the cores")
     parser.add_argument("--device", default="auto")

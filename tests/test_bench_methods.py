@@ -219,7 +219,7 @@ def options(**changes):
     values = {
         "table": "all",
         "seeds": 3,
-        "second_stage_seeds": 2,
+        "second_stage_seeds": 3,
         "ablation_seeds": 2,
         "rows": None,
         "set": [],
@@ -231,9 +231,8 @@ def test_planned_runs__are_each_planned_once_and_share_the_default():
     jobs = methods_benchmark.planned_jobs(SIZES["cpu"], ["synthetic", "wsss4luad"], options())
     names = [job.name for job in jobs]
     asked_for = [row for row in TRAINED if not ablation_rows.ROWS[row].extra]
-    n_first, n_methods = len(ablation_rows.FIRST_STAGES), len(ablation_rows.METHODS)
-    of_methods = 2 * (3 * n_first + 2 * (n_methods - n_first))
-    assert len(set(names)) == len(names) == of_methods + 2 * (len(asked_for) - n_methods)
+    n_methods = len(ablation_rows.METHODS)
+    assert len(set(names)) == len(names) == 2 * 3 * n_methods + 2 * (len(asked_for) - n_methods)
     assert names.count("synthetic-lpd-1") == 1
     assert {job.row for job in jobs if job.cohort == "wsss4luad"} == set(ablation_rows.METHODS)
     assert {load_config(None, job.settings).train.seed for job in jobs} == {0, 1, 2}
