@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from wsi_lpd.evaluate.protocols import GateName
-from wsi_lpd.segment.refine import RefinementName
+from wsi_lpd.evaluation.protocols import GateName
+from wsi_lpd.prediction.refine import RefinementName
 
 VECTORS_FILE = "vectors.npz"
 """In the folder of every cohort; see text_vectors.py."""

@@ -29,7 +29,7 @@ from sizes import BenchSize
 
 from wsi_lpd.config import load_config
 from wsi_lpd.progress import Advance, Progress
-from wsi_lpd.train.run import load_training_data, train
+from wsi_lpd.training.run.job import load_training_data, train
 
 SIZE = BenchSize(
     n_slides=1,

@@ -20,13 +20,13 @@ from text_vectors import write_stand_in
 
 from wsi_lpd.config import load_config
 from wsi_lpd.errors import ConfigError
-from wsi_lpd.evaluate.true_images import TrueImage, open_true_folder
+from wsi_lpd.evaluation.true_images import TrueImage, open_true_folder
 from wsi_lpd.files import replacing, write_text
-from wsi_lpd.overlay.mask import read_mask
-from wsi_lpd.patches.job import TileJob
-from wsi_lpd.patches.slide_task import LabelSource, SlideTask
+from wsi_lpd.overlay.raster.mask import read_mask
 from wsi_lpd.slide import open_slide
-from wsi_lpd.slide.synthetic import SYNTHETIC_CLASSES, SyntheticSlide, find_synthetic_slide, write_synthetic_slide
+from wsi_lpd.synthetic import SYNTHETIC_CLASSES, SyntheticSlide, find_synthetic_slide, write_synthetic_slide
+from wsi_lpd.tiling.job import TileJob
+from wsi_lpd.tiling.slide_task import LabelSource, SlideTask
 from wsi_lpd.types import Box, Size, UInt8Array
 
 SLIDE_MPP = 0.25

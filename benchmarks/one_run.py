@@ -22,20 +22,20 @@ import torch
 from cohorts import Cohort, HeldOut
 
 from wsi_lpd.config import Config, load_config, updated
-from wsi_lpd.evaluate.calibration_error import image_level_scores
-from wsi_lpd.evaluate.model import evaluate_model
-from wsi_lpd.evaluate.protocols import GateName
-from wsi_lpd.evaluate.report import ImageCounts, Report
-from wsi_lpd.evaluate.true_images import label_of_mask
+from wsi_lpd.evaluation.calibration_error import image_level_scores
+from wsi_lpd.evaluation.model import evaluate_model
+from wsi_lpd.evaluation.protocols import GateName
+from wsi_lpd.evaluation.report import ImageCounts, Report
+from wsi_lpd.evaluation.true_images import label_of_mask
 from wsi_lpd.files import write_text
-from wsi_lpd.models.card import load_card
+from wsi_lpd.labels.sources import read_labels
 from wsi_lpd.models.device import choose_device
-from wsi_lpd.patches.labels import read_labels
+from wsi_lpd.models.saved.card import load_card
+from wsi_lpd.prediction.predictor import Predictor
+from wsi_lpd.prediction.refine import RefinementName
 from wsi_lpd.pseudo_masks.job import make_masks
-from wsi_lpd.segment.predictor import Predictor
-from wsi_lpd.segment.refine import RefinementName
-from wsi_lpd.train.run import load_training_data, train
-from wsi_lpd.train.run_folder import RunFolder
+from wsi_lpd.training.run.job import load_training_data, train
+from wsi_lpd.training.run.run_folder import RunFolder
 from wsi_lpd.types import IGNORE, UInt8Array
 from wsi_lpd.versions import versions_of
 

@@ -21,10 +21,10 @@ from scipy import ndimage
 
 from wsi_lpd.classes import QUPATH_CLASSES
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.label_strips import of_height
-from wsi_lpd.overlay.sieve import sieved
+from wsi_lpd.overlay.raster.label_strips import of_height
+from wsi_lpd.overlay.raster.sieve import sieved
+from wsi_lpd.overlay.raster.strips import Strip
 from wsi_lpd.overlay.stream import write_streamed_overlay
-from wsi_lpd.overlay.strips import Strip
 
 SIDE_PX = 1024
 N_CLASSES = 4

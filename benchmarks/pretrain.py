@@ -28,8 +28,8 @@ from sizes import SIZES, BenchSize
 from wsi_lpd.config import load_config
 from wsi_lpd.errors import WsiLpdError
 from wsi_lpd.files import write_text
-from wsi_lpd.patches.unlabelled import read_unlabelled
-from wsi_lpd.pretrain.run import pretrain
+from wsi_lpd.labels.unlabelled import read_unlabelled
+from wsi_lpd.pretraining.run import pretrain
 
 SHARES = {"tenth": 0.1, "all": 1.0}
 """Of the labels."""

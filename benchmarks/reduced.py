@@ -15,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from wsi_lpd.slide.choose import make_reader
-from wsi_lpd.slide.native_level import REDUCTIONS
-from wsi_lpd.slide.resample import resize
+from wsi_lpd.images.resize import resize
+from wsi_lpd.slide.readers.choose import make_reader
+from wsi_lpd.slide.readers.native_level import REDUCTIONS
 from wsi_lpd.types import Size, UInt8Array
 
 FACTORS = (2, 2.2, 2.5, 3, 3.2, 3.957, 4, 4.5, 5, 6, 7.9, 8, 12, 16)

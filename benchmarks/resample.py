@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from wsi_lpd.evaluate.metrics import ratio
+from wsi_lpd.evaluation.metrics import ratio
 from wsi_lpd.types import AnyArray
 
 DRAWS: Final = 10_000

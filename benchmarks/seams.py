@@ -18,11 +18,11 @@ import numpy as np
 
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.models.device import choose_device
-from wsi_lpd.models.runs import find_run
-from wsi_lpd.segment.plan import MapPlan, plan_map
-from wsi_lpd.segment.predictor import Predictor
-from wsi_lpd.segment.segmenter import segment_slide
-from wsi_lpd.segment.slide_map import looked_at
+from wsi_lpd.models.saved.runs import find_run
+from wsi_lpd.prediction.predictor import Predictor
+from wsi_lpd.segmentation.plan import MapPlan, plan_map
+from wsi_lpd.segmentation.segmenter import segment_slide
+from wsi_lpd.segmentation.slide_map import looked_at
 from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from cohorts import write_share
 from machine import machine_line
 
-from wsi_lpd.models.card import load_card
+from wsi_lpd.models.saved.card import load_card
 
 TOOL = Path(sys.executable).with_name("wsi-lpd")
 PROTOCOLS = ("B", "A")

@@ -27,8 +27,8 @@ from torch import Tensor
 from wsi_lpd.config import Config, load_config
 from wsi_lpd.methods.base import Place
 from wsi_lpd.models.device import choose_device
-from wsi_lpd.train.learner import Learner
-from wsi_lpd.train.run import load_training_data, train
+from wsi_lpd.training.learner import Learner
+from wsi_lpd.training.run.job import load_training_data, train
 
 CLASSES = ("Tumor", "Stroma", "Immune cells", "Necrosis")
 TOTAL = 10_000

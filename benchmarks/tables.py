@@ -10,7 +10,7 @@ from typing import Any
 from ablation_rows import ABLATION, DIFFERENCES, METHODS, Row
 from resample import METRICS, Estimate, SeededCounts
 
-from wsi_lpd.evaluate.metrics import or_none
+from wsi_lpd.evaluation.metrics import or_none
 
 GATES = ("none", "predicted", "oracle")
 HEADINGS = {"miou_a": "mIoU", "mdice_a": "mDice", "boundary_a": "Boundary IoU", "miou_b": "mIoU, B"}

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wsi_lpd.evaluate.bootstrap import Interval, Intervals
-    from wsi_lpd.evaluate.calibration_error import ImageLevelScores
-    from wsi_lpd.evaluate.protocols import ProtocolName, Scores
-    from wsi_lpd.evaluate.report import Report
+    from wsi_lpd.evaluation.bootstrap import Interval, Intervals
+    from wsi_lpd.evaluation.calibration_error import ImageLevelScores
+    from wsi_lpd.evaluation.protocols import ProtocolName, Scores
+    from wsi_lpd.evaluation.report import Report
 
 
 def reports_text(reports: Sequence[Report], protocols: Sequence[ProtocolName], draws: int) -> str:
@@ -33,7 +33,7 @@ def _report(report: Report, protocols: Sequence[ProtocolName], draws: int) -> st
 
 
 def _heading(report: Report) -> str:
-    from wsi_lpd.evaluate.protocols import GATES
+    from wsi_lpd.evaluation.protocols import GATES
 
     if report.gate is None:
         return ""
@@ -44,7 +44,7 @@ def _heading(report: Report) -> str:
 
 
 def _table(report: Report, scores: Scores, intervals: Intervals | None, draws: int) -> str:
-    from wsi_lpd.evaluate.protocols import PROTOCOLS
+    from wsi_lpd.evaluation.protocols import PROTOCOLS
 
     rule = PROTOCOLS[scores.protocol]
     width = max(len("class"), len("pixel accuracy"), *(len(score.name) for score in scores.classes))

@@ -10,8 +10,8 @@ import typer
 from ._console import print_json, user_errors
 
 if TYPE_CHECKING:
-    from wsi_lpd.models.facts import EncoderFacts
-    from wsi_lpd.models.known import KnownEncoder
+    from wsi_lpd.models.encoders.catalogue import KnownEncoder
+    from wsi_lpd.models.encoders.info import EncoderFacts
 
 
 def encoders(
@@ -33,8 +33,8 @@ def encoders(
 
 
 def _list(as_json: bool) -> None:
-    from wsi_lpd.models.hub import WEIGHT_FILES, cached_file
-    from wsi_lpd.models.known import KNOWN
+    from wsi_lpd.models.encoders.catalogue import KNOWN
+    from wsi_lpd.models.encoders.hub import WEIGHT_FILES, cached_file
 
     rows = [
         {
@@ -67,8 +67,8 @@ def _list(as_json: bool) -> None:
 
 
 def _show(name: str, as_json: bool) -> None:
-    from wsi_lpd.models.facts import encoder_facts
-    from wsi_lpd.models.known import known_encoder
+    from wsi_lpd.models.encoders.catalogue import known_encoder
+    from wsi_lpd.models.encoders.info import encoder_facts
 
     known = known_encoder(name)
     facts = encoder_facts(name)

@@ -14,8 +14,8 @@ from ._scores import reports_text
 
 if TYPE_CHECKING:
     from wsi_lpd.config import Config
-    from wsi_lpd.evaluate.protocols import GateName, ProtocolName
-    from wsi_lpd.evaluate.report import Report
+    from wsi_lpd.evaluation.protocols import GateName, ProtocolName
+    from wsi_lpd.evaluation.report import Report
 
 
 class ProtocolChoice(StrEnum):
@@ -58,7 +58,7 @@ _GATES: Final[dict[GateChoice, tuple[GateName, ...]]] = {
 
 
 class RefinementChoice(StrEnum):
-    """What `--refine` takes: the names of `wsi_lpd.segment.refine.RefinementName`."""
+    """What `--refine` takes: the names of `wsi_lpd.prediction.refine.RefinementName`."""
 
     NONE = "none"
     PAMR = "pamr"
@@ -66,7 +66,7 @@ class RefinementChoice(StrEnum):
 
 
 class CodingChoice(StrEnum):
-    """What `--coding` takes: the keys of `wsi_lpd.evaluate.read.CODINGS`."""
+    """What `--coding` takes: the keys of `wsi_lpd.evaluation.read.CODINGS`."""
 
     INDEX = "index"
     BCSS_WSSS = "bcss-wsss"
@@ -175,7 +175,7 @@ def evaluate(
                 model, updated(resolved, changes), truth, gate, images, slide_mpp, device, shared
             )
         else:
-            from wsi_lpd.evaluate.evaluation import evaluate_files
+            from wsi_lpd.evaluation.evaluation import evaluate_files
 
             other = None if prediction_coding is None else prediction_coding.value
             report = evaluate_files(
@@ -184,7 +184,7 @@ def evaluate(
             reports, summary = [report], {"prediction": str(prediction), "truth": str(truth)}
         summary |= _summary(reports, protocols, draws)
         if out is not None:
-            from wsi_lpd.evaluate.outputs import write_outputs
+            from wsi_lpd.evaluation.outputs import write_outputs
 
             for path in write_outputs(out, reports, protocols, summary):
                 say(f"wrote {path}")
@@ -207,11 +207,11 @@ def _of_model(
     """The reports of a run on a folder of images, and what says where they came from."""
     from dataclasses import replace
 
-    from wsi_lpd.evaluate.model import evaluate_model
-    from wsi_lpd.evaluate.true_images import open_true_folder
+    from wsi_lpd.evaluation.model import evaluate_model
+    from wsi_lpd.evaluation.true_images import open_true_folder
     from wsi_lpd.models.device import choose_device
-    from wsi_lpd.models.runs import find_run
-    from wsi_lpd.segment.predictor import Predictor
+    from wsi_lpd.models.saved.runs import find_run
+    from wsi_lpd.prediction.predictor import Predictor
 
     run = find_run(model)
     predictor = Predictor.load(run, choose_device(device))

@@ -31,8 +31,8 @@ def pretrain(
     """
     with user_errors():
         from wsi_lpd.config import load_config
-        from wsi_lpd.patches.unlabelled import read_unlabelled
-        from wsi_lpd.pretrain.run import pretrain as pretrain_encoder
+        from wsi_lpd.labels.unlabelled import read_unlabelled
+        from wsi_lpd.pretraining.run import pretrain as pretrain_encoder
 
         resolved = load_config(config, settings if settings is not None else ())
         table = read_unlabelled(patches)

@@ -34,12 +34,12 @@ def prototypes(
     """Draw what each prototype has learnt: prototypes.png, prototypes.html and the numbers in prototypes.json."""
     with user_errors():
         from wsi_lpd.errors import LabelError
+        from wsi_lpd.labels.sources import read_labels
         from wsi_lpd.models.device import choose_device
-        from wsi_lpd.models.load import load_network
-        from wsi_lpd.models.runs import find_run
-        from wsi_lpd.patches.labels import read_labels
+        from wsi_lpd.models.saved.load import load_network
+        from wsi_lpd.models.saved.runs import find_run
         from wsi_lpd.prototypes.report import find_prototypes, write_findings
-        from wsi_lpd.train.report import patches_of_run
+        from wsi_lpd.training.run.report import patches_of_run
 
         run = find_run(model)
         network, card = load_network(run)

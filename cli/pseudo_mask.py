@@ -30,9 +30,9 @@ def pseudo_mask(
     """Let a model say where the labelled tissues of its training patches lie, for `train --set method=decoder`."""
     with user_errors():
         from wsi_lpd.config import load_config
-        from wsi_lpd.models.card import load_card
-        from wsi_lpd.models.runs import find_run
-        from wsi_lpd.patches.labels import read_labels
+        from wsi_lpd.labels.sources import read_labels
+        from wsi_lpd.models.saved.card import load_card
+        from wsi_lpd.models.saved.runs import find_run
         from wsi_lpd.pseudo_masks.job import make_masks
 
         resolved = load_config(config, settings if settings is not None else ()).masks

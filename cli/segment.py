@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from wsi_lpd.config import SegmentConfig
     from wsi_lpd.distributed.cluster import ClusterChoice
-    from wsi_lpd.segment.outputs import Outputs
-    from wsi_lpd.segment.summary import SegmentSummary
+    from wsi_lpd.segmentation.outputs import Outputs
+    from wsi_lpd.segmentation.summary import SegmentSummary
 
 
 def segment(
@@ -89,7 +89,7 @@ def segment(
     """Turn slides into tissue maps for QuPath. No label is asked for."""
     with user_errors():
         from wsi_lpd.config import load_config, updated
-        from wsi_lpd.segment.outputs import output_paths
+        from wsi_lpd.segmentation.outputs import output_paths
 
         resolved = updated(
             load_config(config, settings if settings is not None else ()),
@@ -117,7 +117,7 @@ def segment(
             summaries.append(summary.as_dict())
 
         if cluster is None:
-            from wsi_lpd.segment.job import SegmentJob
+            from wsi_lpd.segmentation.job import SegmentJob
 
             job = SegmentJob.prepare(model, resolved, device=device, progress=BarProgress())
             failures = each(
@@ -149,8 +149,9 @@ def _segmented_elsewhere(
     overwrite: bool,
 ) -> Iterator[tuple[str, str | None]]:
     """(slide, error or None) of each slide as it ends on the cluster."""
-    from wsi_lpd.distributed.slides import SegmentTask, SlideItem, segment_slides
-    from wsi_lpd.models.runs import find_run
+    from wsi_lpd.distributed.slides import SlideItem
+    from wsi_lpd.models.saved.runs import find_run
+    from wsi_lpd.segmentation.cluster import SegmentTask, segment_slides
 
     task = SegmentTask(find_run(model).absolute(), config, device, overwrite)
     items = [SlideItem(slide, mpps.get(slide)) for slide in slides]

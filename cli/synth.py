@@ -13,7 +13,7 @@ from ._console import EXIT_FAILED, BarProgress, each, print_json, say, user_erro
 from ._options import JsonOption, OverwriteOption
 
 if TYPE_CHECKING:
-    from wsi_lpd.slide.synthetic import SyntheticSlide
+    from wsi_lpd.synthetic import SyntheticSlide
     from wsi_lpd.types import Size
 
 
@@ -54,7 +54,7 @@ def synth(
 def _make(
     path: Path, size_px: Size, seed: int, mpp: float, pen: bool, geojson: bool, overwrite: bool
 ) -> tuple[SyntheticSlide, bool]:
-    from wsi_lpd.slide.synthetic import find_synthetic_slide, write_synthetic_slide
+    from wsi_lpd.synthetic import find_synthetic_slide, write_synthetic_slide
 
     if not overwrite:
         found = find_synthetic_slide(path, size_px=size_px, seed=seed, mpp=mpp, pen_marks=pen, geojson=geojson)
@@ -80,7 +80,7 @@ def _summary(slide: SyntheticSlide, *, is_new: bool) -> dict[str, Any]:
 
 
 def _parse_size(text: str) -> Size:
-    from wsi_lpd.slide.synthetic import MIN_SIDE_PX
+    from wsi_lpd.synthetic import MIN_SIDE_PX
     from wsi_lpd.types import Size
 
     match = re.fullmatch(r"\s*(\d{1,7})(?:\s*[xX]\s*(\d{1,7}))?\s*", text)
@@ -94,7 +94,7 @@ def _parse_size(text: str) -> Size:
 
 
 def _check_mpp(mpp: float) -> None:
-    from wsi_lpd.slide.synthetic import MAX_MPP, MIN_MPP
+    from wsi_lpd.synthetic import MAX_MPP, MIN_MPP
 
     if not MIN_MPP <= mpp <= MAX_MPP:
         raise typer.BadParameter(f"{mpp:g}; choose {MIN_MPP:g} to {MAX_MPP:g} um/px", param_hint="--mpp")

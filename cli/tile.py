@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from wsi_lpd.config import TileConfig
     from wsi_lpd.distributed.cluster import ClusterChoice
-    from wsi_lpd.patches.forecast import Forecast
-    from wsi_lpd.patches.job import TileJob
-    from wsi_lpd.patches.tiler import TilingReport
+    from wsi_lpd.tiling.forecast import Forecast
+    from wsi_lpd.tiling.job import TileJob
+    from wsi_lpd.tiling.tiler import TilingReport
 
 
 def tile(
@@ -109,8 +109,8 @@ def tile(
     share_one_heap()
     with user_errors():
         from wsi_lpd.config import load_config, updated
-        from wsi_lpd.patches.job import TileJob
-        from wsi_lpd.patches.slide_task import LabelSource, SlideTask
+        from wsi_lpd.tiling.job import TileJob
+        from wsi_lpd.tiling.slide_task import LabelSource, SlideTask
 
         cluster = cluster_choice(workers, scheduler, scheduler_file)
         if cluster is not None and dry_run:
@@ -189,7 +189,8 @@ def _tiled_elsewhere(
     told: Callable[[str, TilingReport], None],
 ) -> Iterator[tuple[str, str | None]]:
     """(slide, error or None) of each slide as it ends on the cluster."""
-    from wsi_lpd.distributed.slides import SlideItem, tile_slides
+    from wsi_lpd.distributed.slides import SlideItem
+    from wsi_lpd.tiling.cluster import tile_slides
 
     items = []
     for slide in slides:

@@ -50,10 +50,10 @@ def train(
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     with user_errors():
         from wsi_lpd.config import load_config
-        from wsi_lpd.patches.labels import class_balance
-        from wsi_lpd.train.processes import joined
-        from wsi_lpd.train.run import load_training_data
-        from wsi_lpd.train.run import train as train_run
+        from wsi_lpd.labels.sources import class_balance
+        from wsi_lpd.training.processes import joined
+        from wsi_lpd.training.run.job import load_training_data
+        from wsi_lpd.training.run.job import train as train_run
 
         with joined(device) as processes:
             if not processes.is_first:

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import torch
 
-from wsi_lpd.models.card import CardClass
-from wsi_lpd.overlay.strips import recut
-from wsi_lpd.segment.plan import plan_map
-from wsi_lpd.segment.segmenter import segment_slide
-from wsi_lpd.segment.stitch import WindowMaps
+from wsi_lpd.models.saved.card import CardClass
+from wsi_lpd.overlay.raster.strips import recut
+from wsi_lpd.prediction.stitch import WindowMaps
+from wsi_lpd.segmentation.plan import plan_map
+from wsi_lpd.segmentation.segmenter import segment_slide
 from wsi_lpd.slide import TissueMask
 
 RED, BLUE, WHITE = (200, 60, 90), (70, 60, 170), (250, 250, 250)

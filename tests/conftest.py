@@ -18,6 +18,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tensors here are small: threads
 settings.register_profile("wsi-lpd", deadline=None)  # no test is a measurement of time
 settings.load_profile("wsi-lpd")
 
+pytest_plugins = ["patch_fixtures"]
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:

@@ -10,10 +10,10 @@ from PIL import Image
 
 from wsi_lpd.classes import TissueClass
 from wsi_lpd.config import load_config
-from wsi_lpd.models.card import Calibration
-from wsi_lpd.models.checkpoint import save_model
-from wsi_lpd.models.describe import describe_model
 from wsi_lpd.models.network import build_network
+from wsi_lpd.models.saved.card import Calibration
+from wsi_lpd.models.saved.checkpoint import save_model
+from wsi_lpd.models.saved.describe import describe_model
 
 CLASSES = (TissueClass("Stroma", (150, 200, 150)), TissueClass("Tumor", (200, 0, 0)), TissueClass("Fat", (0, 114, 178)))
 SETTINGS = (

@@ -28,8 +28,8 @@ from sizes import SIZES  # noqa: E402
 
 from wsi_lpd.config import Config, load_config  # noqa: E402
 from wsi_lpd.errors import ConfigError  # noqa: E402
-from wsi_lpd.evaluate.report import ImageCounts, Report, tally  # noqa: E402
-from wsi_lpd.evaluate.true_images import TrueImage  # noqa: E402
+from wsi_lpd.evaluation.report import ImageCounts, Report, tally  # noqa: E402
+from wsi_lpd.evaluation.true_images import TrueImage  # noqa: E402
 from wsi_lpd.methods.vectors import read_vectors  # noqa: E402
 from wsi_lpd.presets import PRESETS  # noqa: E402
 

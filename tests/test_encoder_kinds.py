@@ -11,10 +11,10 @@ from hub_folders import MEAN, STD, hub_folder
 from qupath_rules import check_overlay_file
 from typer.testing import CliRunner
 
-from wsi_lpd.models.card import load_card
-from wsi_lpd.models.load import load_network
-from wsi_lpd.overlay.mask import read_mask
-from wsi_lpd.slide.synthetic import SYNTHETIC_CLASSES, write_synthetic_slide
+from wsi_lpd.models.saved.card import load_card
+from wsi_lpd.models.saved.load import load_network
+from wsi_lpd.overlay.raster.mask import read_mask
+from wsi_lpd.synthetic import SYNTHETIC_CLASSES, write_synthetic_slide
 from wsi_lpd.types import Size
 from wsi_lpd_cli.main import app
 

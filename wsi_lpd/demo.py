@@ -13,17 +13,17 @@ from typing import Any
 
 import wsi_lpd
 from wsi_lpd.config import Config, load_config
-from wsi_lpd.evaluate.evaluation import evaluate_files
+from wsi_lpd.evaluation.evaluation import evaluate_files
 from wsi_lpd.files import write_text
-from wsi_lpd.models.card import load_card
 from wsi_lpd.models.device import choose_device
-from wsi_lpd.patches.job import TileJob
-from wsi_lpd.patches.slide_task import LabelSource, SlideTask
+from wsi_lpd.models.saved.card import load_card
 from wsi_lpd.progress import SILENT, Progress
-from wsi_lpd.segment.job import SegmentJob
-from wsi_lpd.segment.outputs import Outputs
-from wsi_lpd.slide.synthetic import SYNTHETIC_CLASSES, SyntheticSlide, find_synthetic_slide, write_synthetic_slide
-from wsi_lpd.train.run import TrainedRun, load_training_data, train
+from wsi_lpd.segmentation.job import SegmentJob
+from wsi_lpd.segmentation.outputs import Outputs
+from wsi_lpd.synthetic import SYNTHETIC_CLASSES, SyntheticSlide, find_synthetic_slide, write_synthetic_slide
+from wsi_lpd.tiling.job import TileJob
+from wsi_lpd.tiling.slide_task import LabelSource, SlideTask
+from wsi_lpd.training.run.job import TrainedRun, load_training_data, train
 from wsi_lpd.types import Size
 
 HELD_OUT_SEED_STEP = 1000

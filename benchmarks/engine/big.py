@@ -14,7 +14,7 @@ from timing import Measured, run
 
 WIDTH, HEIGHTS = 100_000, (25_000, 100_000)
 TINY = "regnety_002"
-IMPORTS = {"tile": "wsi_lpd.patches.job, cli.tile", "segment": "wsi_lpd.segment.job, cli.segment, timm, torch"}
+IMPORTS = {"tile": "wsi_lpd.tiling.job, cli.tile", "segment": "wsi_lpd.segmentation.job, cli.segment, timm, torch"}
 
 
 def big_tables(place: Place) -> list[str]:

@@ -20,12 +20,12 @@ import torch
 
 from wsi_lpd.config import load_config
 from wsi_lpd.models.engine import OpenVinoEncoder
-from wsi_lpd.models.load import load_network
-from wsi_lpd.segment.bands import BandReader
-from wsi_lpd.segment.plan import plan_map
-from wsi_lpd.segment.predictor import Predictor
-from wsi_lpd.segment.slide_map import looked_at
-from wsi_lpd.segment.windows import Batch, in_batches
+from wsi_lpd.models.saved.load import load_network
+from wsi_lpd.prediction.predictor import Predictor
+from wsi_lpd.prediction.windows import Batch, in_batches
+from wsi_lpd.segmentation.bands import BandReader
+from wsi_lpd.segmentation.plan import plan_map
+from wsi_lpd.segmentation.slide_map import looked_at
 from wsi_lpd.slide import find_tissue, open_slide
 
 WARM_UP = 2

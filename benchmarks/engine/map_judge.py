@@ -15,7 +15,7 @@ import numpy as np
 import shapely
 from shapely.geometry import shape
 
-from wsi_lpd.overlay.rasterize import rasterize
+from wsi_lpd.overlay.raster.rasterize import rasterize
 
 
 def main() -> None:

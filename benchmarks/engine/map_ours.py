@@ -15,9 +15,9 @@ import numpy as np
 
 from wsi_lpd.classes import QUPATH_CLASSES
 from wsi_lpd.overlay.geojson import region_features, write_overlay
-from wsi_lpd.overlay.outlines import Outline, trace_strips
+from wsi_lpd.overlay.raster.strips import NO_PROTOTYPE, Strip, recut
 from wsi_lpd.overlay.stream import STRIP_PX
-from wsi_lpd.overlay.strips import NO_PROTOTYPE, Strip, recut
+from wsi_lpd.overlay.tracing.outlines import Outline, trace_strips
 from wsi_lpd.types import UInt8Array
 
 STRIP_ROWS = 128

@@ -9,10 +9,10 @@ import torch
 
 from wsi_lpd.classes import QUPATH_CLASSES
 from wsi_lpd.config import load_config
-from wsi_lpd.models.card import CARD_FILE, Calibration
-from wsi_lpd.models.checkpoint import save_model
-from wsi_lpd.models.describe import describe_model
 from wsi_lpd.models.network import build_network
+from wsi_lpd.models.saved.card import CARD_FILE, Calibration
+from wsi_lpd.models.saved.checkpoint import save_model
+from wsi_lpd.models.saved.describe import describe_model
 from wsi_lpd.slide import open_slide
 from wsi_lpd.types import Box, Size
 

@@ -17,7 +17,7 @@ from tiatoolbox.models.engine.io_config import IOSegmentorConfig
 from tiatoolbox.models.engine.semantic_segmentor import SemanticSegmentor
 from tiatoolbox.models.models_abc import ModelABC
 
-from wsi_lpd.models.load import load_network
+from wsi_lpd.models.saved.load import load_network
 
 
 class OurNetwork(ModelABC):  # type: ignore[misc]

@@ -12,11 +12,11 @@ from models import random_run
 from place import Place
 
 from wsi_lpd.config import load_config
-from wsi_lpd.models.load import load_network
-from wsi_lpd.segment.plan import plan_map
-from wsi_lpd.segment.predictor import Predictor
-from wsi_lpd.segment.segmenter import segment_slide
-from wsi_lpd.segment.slide_map import looked_at
+from wsi_lpd.models.saved.load import load_network
+from wsi_lpd.prediction.predictor import Predictor
+from wsi_lpd.segmentation.plan import plan_map
+from wsi_lpd.segmentation.segmenter import segment_slide
+from wsi_lpd.segmentation.slide_map import looked_at
 from wsi_lpd.slide import find_tissue, open_slide
 from wsi_lpd.types import UInt8Array
 

@@ -15,7 +15,7 @@ from place import HERE, TOOL, Place
 from timing import Measured, in_turn, median, median_ratio, run
 
 from wsi_lpd.config import load_config
-from wsi_lpd.patches.plan import open_to_tile, plan_tiling
+from wsi_lpd.tiling.plan import open_to_tile, plan_tiling
 
 THREADS = 2
 PEERS = ("tiatoolbox", "lazyslide", "histolab")

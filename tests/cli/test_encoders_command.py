@@ -9,7 +9,7 @@ import pytest
 from hub_folders import hub_folder
 from typer.testing import CliRunner
 
-from wsi_lpd.models.known import KNOWN
+from wsi_lpd.models.encoders.catalogue import KNOWN
 from wsi_lpd_cli.main import app
 
 

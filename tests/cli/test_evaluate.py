@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from wsi_lpd.evaluate.evaluation import evaluate_maps
-from wsi_lpd.evaluate.protocols import GATES, PROTOCOLS
-from wsi_lpd.evaluate.read import CODINGS
-from wsi_lpd.segment.refine import RefinementName
+from wsi_lpd.evaluation.evaluation import evaluate_maps
+from wsi_lpd.evaluation.protocols import GATES, PROTOCOLS
+from wsi_lpd.evaluation.read import CODINGS
+from wsi_lpd.prediction.refine import RefinementName
 from wsi_lpd_cli.evaluate import CodingChoice, GateChoice, ProtocolChoice, RefinementChoice
 from wsi_lpd_cli.main import app
 

@@ -15,7 +15,7 @@ import pytest
 import tifffile
 from typer.testing import CliRunner
 
-from wsi_lpd.patches.store import PatchStore
+from wsi_lpd.stores.patches import PatchStore
 from wsi_lpd_cli.main import app
 
 SMALL = ["--patch-size", "48", "--set", "tile.tissue.preset=everything"]

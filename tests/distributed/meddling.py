@@ -19,9 +19,9 @@ CONFIG = SegmentConfig(overlap=0.25, batch_size=7, min_area_um2=0, tissue=Tissue
 
 def make_small(set_attribute=setattr):
     """Shards of `SHARD_PATCHES` patches of 48 px, strips of `STRIP_ROWS` rows."""
-    from wsi_lpd.patches import shard
-    from wsi_lpd.segment import plan
-    from wsi_lpd.segment.strips import StripGrid
+    from wsi_lpd.segmentation import plan
+    from wsi_lpd.segmentation.strips import StripGrid
+    from wsi_lpd.stores import shard
 
     set_attribute(shard, "SHARD_BYTES", SHARD_PATCHES * 48 * 48 * 3)
     set_attribute(plan, "StripGrid", partial(StripGrid, strip_rows=STRIP_ROWS))
@@ -31,7 +31,7 @@ def job():
     """A network that sees colours, and whose answer depends on the batch."""
     from colour_predictor import MoodyPredictor
 
-    from wsi_lpd.segment.job import SegmentJob
+    from wsi_lpd.segmentation.job import SegmentJob
 
     return SegmentJob(MoodyPredictor(mpp=0.61), Path("run"), CONFIG)
 
@@ -49,12 +49,12 @@ class Meddling(WorkerPlugin):
         self.folder = folder
 
     def setup(self, worker: object) -> None:
-        from wsi_lpd.distributed import slides
-        from wsi_lpd.patches.writer import StoreWriter
-        from wsi_lpd.segment.strip_store import StripStore
+        from wsi_lpd.segmentation import cluster
+        from wsi_lpd.segmentation.strip_store import StripStore
+        from wsi_lpd.stores.patches_writer import StoreWriter
 
         make_small()
-        slides._prepared = lambda *_: job()
+        cluster._prepared = lambda *_: job()
         write_shard, write_strip = StoreWriter._write_shard, StripStore.write
 
         def shard(writer: StoreWriter) -> None:

@@ -16,10 +16,11 @@ from tiny_slides import tissue_pixels, write_svs
 from typer.testing import CliRunner
 
 from wsi_lpd.distributed.cluster import ClusterChoice, connected
-from wsi_lpd.distributed.slides import SegmentTask, SlideItem, segment_slides
+from wsi_lpd.distributed.slides import SlideItem
 from wsi_lpd.lock import locked
-from wsi_lpd.patches.tiler import write_missing
-from wsi_lpd.segment.outputs import Outputs
+from wsi_lpd.segmentation.cluster import SegmentTask, segment_slides
+from wsi_lpd.segmentation.outputs import Outputs
+from wsi_lpd.tiling.tiler import write_missing
 from wsi_lpd_cli.main import app
 
 TILE = ["--patch-size", "48", "--set", "tile.tissue.preset=everything", "--set", "tile.mpp=0.25", "--classes", "A,B"]
@@ -103,7 +104,7 @@ def test_a_store_that_one_process_left__is_finished_in_blocks_and_the_other_way_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
-        context.setattr("wsi_lpd.patches.tiler.write_missing", only_two)
+        context.setattr("wsi_lpd.tiling.tiler.write_missing", only_two)
         assert "interrupted" in tile(slide, "--out", there)
     assert "went on with an unfinished one" in tile(slide, "--out", there, "--scheduler", choice.scheduler)
     assert sorted(written(folder)) == [i for i in range(14) if i not in (3, 7)]

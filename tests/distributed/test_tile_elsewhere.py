@@ -12,7 +12,7 @@ from tiny_slides import tissue_pixels, write_svs
 from typer.testing import CliRunner, Result
 
 from wsi_lpd.config import TileConfig, TissueConfig
-from wsi_lpd.patches.slide_task import SlideTask
+from wsi_lpd.tiling.slide_task import SlideTask
 from wsi_lpd_cli.main import app
 
 SMALL = ["--patch-size", "48", "--set", "tile.tissue.preset=everything", "--classes", "A,B"]

@@ -18,7 +18,7 @@ from wsi_lpd.methods.pscl import confident_positions
 from wsi_lpd.methods.uam import assignment_loss, nearest_centres
 from wsi_lpd.methods.vectors import read_vectors, write_vectors
 from wsi_lpd.models.gradcam import _as_maps, grad_cams
-from wsi_lpd.models.knowledge import KnowledgeAttention
+from wsi_lpd.models.heads.knowledge import KnowledgeAttention
 from wsi_lpd.models.network import build_network
 from wsi_lpd.prototypes.report import find_prototypes
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from wsi_lpd.methods.spread import _fit, class_features, revive_prototypes, spread_prototypes
-from wsi_lpd.models.prototypes import Prototypes
+from wsi_lpd.models.heads.prototypes import Prototypes
 
 FINE = F.normalize(torch.randn(3, 6, generator=torch.Generator().manual_seed(9)), dim=1)
 DIRECTIONS = F.normalize(torch.randn(3, 9, generator=torch.Generator().manual_seed(8)), dim=1)

@@ -8,7 +8,7 @@ from hub_folders import hub_folder
 from torch.nn import functional as F
 
 from wsi_lpd.config import load_config
-from wsi_lpd.models.adapter import Adapter
+from wsi_lpd.models.heads.adapter import Adapter
 from wsi_lpd.models.network import build_network
 
 SETTINGS = ("model.prototypes_per_class=2", "model.prototype_dim=16")

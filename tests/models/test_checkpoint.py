@@ -14,8 +14,9 @@ from torch import nn
 from wsi_lpd.classes import TissueClass
 from wsi_lpd.config import Config, load_config
 from wsi_lpd.errors import ModelError
-from wsi_lpd.models import checkpoint
-from wsi_lpd.models.checkpoint import (
+from wsi_lpd.models.encoders.build import build_encoder
+from wsi_lpd.models.saved import checkpoint
+from wsi_lpd.models.saved.checkpoint import (
     Calibration,
     ModelCard,
     find_run,
@@ -25,8 +26,7 @@ from wsi_lpd.models.checkpoint import (
     restore,
     save_model,
 )
-from wsi_lpd.models.describe import describe_model
-from wsi_lpd.models.encoders import build_encoder
+from wsi_lpd.models.saved.describe import describe_model
 
 CLASSES = (TissueClass("Tumor", (200, 0, 0)), TissueClass("Stroma", (150, 200, 150)), TissueClass("Fat", (0, 114, 178)))
 
@@ -355,7 +355,7 @@ def test_find_run__tells_apart_what_was_given(workplace, run, monkeypatch):
 def test_card_and_runs__are_read_without_torch(workplace, run):
     code = (
         "import sys; from pathlib import Path\n"
-        "from wsi_lpd.models.checkpoint import find_run, load_card\n"
+        "from wsi_lpd.models.saved.checkpoint import find_run, load_card\n"
         "print(load_card(find_run(Path(sys.argv[1]))).mpp, 'torch' in sys.modules, 'timm' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code, str(run)], capture_output=True, text=True, check=True)

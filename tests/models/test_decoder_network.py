@@ -8,8 +8,8 @@ from torch import nn
 
 from wsi_lpd.config import load_config
 from wsi_lpd.errors import ModelError
-from wsi_lpd.models.decoder import SegformerHead, share_logits
-from wsi_lpd.models.load import network_for
+from wsi_lpd.models.heads.decoder import SegformerHead, share_logits
+from wsi_lpd.models.saved.load import network_for
 
 
 def decoder(*settings, n_classes=3):

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from wsi_lpd.errors import ModelError
-from wsi_lpd.models.encoders import build_encoder
+from wsi_lpd.models.encoders.build import build_encoder
 
 # name, stages, reductions at last_stride 16: one of each kind that timm holds
 FAMILIES = [

@@ -11,7 +11,7 @@ from torch import nn
 
 from wsi_lpd.errors import ModelError
 from wsi_lpd.models import engine
-from wsi_lpd.models.encoders import build_encoder
+from wsi_lpd.models.encoders.build import build_encoder
 from wsi_lpd.models.engine import OpenVinoEncoder, choose_engine
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

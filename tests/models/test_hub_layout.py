@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from wsi_lpd.config import load_config
 from wsi_lpd.errors import ModelError
-from wsi_lpd.models.blueprint import Blueprint, find_blueprint
-from wsi_lpd.models.encoders import build_encoder
-from wsi_lpd.models.facts import encoder_facts
-from wsi_lpd.models.known import KNOWN, known_encoder
+from wsi_lpd.models.encoders.blueprint import Blueprint, find_blueprint
+from wsi_lpd.models.encoders.build import build_encoder
+from wsi_lpd.models.encoders.catalogue import KNOWN, known_encoder
+from wsi_lpd.models.encoders.info import encoder_facts
 
 transformers = pytest.importorskip("transformers")
 
@@ -136,7 +136,7 @@ def test_known_encoders__are_found_whatever_the_case_and_revision():
 
 
 def test_a_known_encoder_with_local_weights__keeps_the_arguments_that_json_cannot_hold(tmp_path, monkeypatch):
-    from wsi_lpd.models import known as table
+    from wsi_lpd.models.encoders import catalogue as table
 
     small = {"embed_dim": 24, "depth": 4, "num_heads": 2, "img_size": 28, "mlp_ratio": 5.33334, "reg_tokens": 2,
              "no_embed_class": True, "mlp_layer": "SwiGLUPacked", "act_layer": "silu"}  # fmt: skip

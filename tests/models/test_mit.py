@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from wsi_lpd.errors import ModelError
-from wsi_lpd.models import mit  # noqa: F401  registers the names
-from wsi_lpd.models.encoders import build_encoder
+from wsi_lpd.models.encoders import mit  # noqa: F401  registers the names
+from wsi_lpd.models.encoders.build import build_encoder
 
 B0_WIDTHS = (32, 64, 160, 256)
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from wsi_lpd.config import load_config
+from wsi_lpd.models.heads.prototypes import MAX_SCALE, Prototypes
 from wsi_lpd.models.network import LpdNetwork, build_network, put_together, taken_apart
-from wsi_lpd.models.prototypes import MAX_SCALE, Prototypes
-from wsi_lpd.segment.job import SegmentJob
-from wsi_lpd.segment.predictor import Predictor
-from wsi_lpd.segment.segmenter import segment_slide
+from wsi_lpd.prediction.predictor import Predictor
+from wsi_lpd.segmentation.job import SegmentJob
+from wsi_lpd.segmentation.segmenter import segment_slide
 
 
 @pytest.fixture(scope="module")

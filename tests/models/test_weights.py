@@ -16,9 +16,9 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 
 from wsi_lpd.errors import ModelError
-from wsi_lpd.models import hub
-from wsi_lpd.models.encoders import build_encoder
-from wsi_lpd.models.weights import load_weights, read_state
+from wsi_lpd.models.encoders import hub
+from wsi_lpd.models.encoders.build import build_encoder
+from wsi_lpd.models.encoders.weights import load_weights, read_state
 
 NAME = "pvt_v2_b0"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from wsi_lpd.overlay.strips import Strip
+from wsi_lpd.overlay.raster.strips import Strip
 from wsi_lpd.types import IGNORE, UInt8Array
 
 VALUES = (0, 1, 2, 3, IGNORE)

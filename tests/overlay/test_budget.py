@@ -5,10 +5,10 @@ import logging
 import pytest
 from label_maps import noise, strips_of
 
-from wsi_lpd.overlay.budget import count_vertices, outline_within
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.outlines import Outline, trace_strips
-from wsi_lpd.overlay.simplify import MAX_AREA_ERROR
+from wsi_lpd.overlay.simplification.budget import count_vertices, outline_within
+from wsi_lpd.overlay.simplification.simplify import MAX_AREA_ERROR
+from wsi_lpd.overlay.tracing.outlines import Outline, trace_strips
 
 MAP = noise(200, 131, sigma=5, seed=4)
 FRAME = GridFrame(4, 4, offset_x=7)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from qupath_rules import check_overlay_file
 
 from wsi_lpd.overlay.check import _snapping_changes_nothing, class_name_problems, geometry_problems
-from wsi_lpd.overlay.flat_rings import flat_rings
+from wsi_lpd.overlay.tracing.flat_rings import flat_rings
 
 RING = [[0, 0], [9, 0], [9, 4], [0, 4], [0, 0]]
 GOOD: dict[str, Any] = {

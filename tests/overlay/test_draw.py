@@ -6,7 +6,7 @@ from label_maps import noise
 from PIL import Image
 
 from wsi_lpd.classes import QUPATH_CLASSES
-from wsi_lpd.overlay.draw import draw_overlay, round_length_um, write_picture
+from wsi_lpd.overlay.raster.draw import draw_overlay, round_length_um, write_picture
 
 CLASSES = QUPATH_CLASSES[:2]
 

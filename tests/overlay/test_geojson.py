@@ -16,14 +16,14 @@ from qupath_rules import check_overlay_file
 
 from wsi_lpd.classes import QUPATH_CLASSES, TissueClass
 from wsi_lpd.errors import OverlayError
-from wsi_lpd.overlay.flat_rings import flat_rings
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.geojson import Feature, place_metadata, region_features, write_overlay
 from wsi_lpd.overlay.geometry_text import geometry_texts
-from wsi_lpd.overlay.rasterize import rasterize
+from wsi_lpd.overlay.raster.rasterize import rasterize
 from wsi_lpd.overlay.read import load_overlay
-from wsi_lpd.overlay.simplify import simplify_regions
-from wsi_lpd.overlay.trace import trace_regions
+from wsi_lpd.overlay.simplification.simplify import simplify_regions
+from wsi_lpd.overlay.tracing.flat_rings import flat_rings
+from wsi_lpd.overlay.tracing.trace import trace_regions
 from wsi_lpd.types import Size
 
 TUMOR = QUPATH_CLASSES[0]

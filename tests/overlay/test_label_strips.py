@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from label_maps import noise
 
 from wsi_lpd.classes import QUPATH_CLASSES
-from wsi_lpd.overlay.draw import draw_overlay
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.label_strips import every_nth, label_counts, map_size, of_height, sampled, tiles
-from wsi_lpd.overlay.mask import write_mask
+from wsi_lpd.overlay.raster.draw import draw_overlay
+from wsi_lpd.overlay.raster.label_strips import every_nth, label_counts, map_size, of_height, sampled, tiles
+from wsi_lpd.overlay.raster.mask import write_mask
 
 CUTS = st.lists(st.integers(0, 60), max_size=6).map(sorted)
 

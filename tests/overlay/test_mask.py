@@ -8,7 +8,7 @@ from label_maps import FIXED, noise
 from wsi_lpd.classes import QUPATH_CLASSES, TissueClass
 from wsi_lpd.errors import OverlayError
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.mask import read_mask, write_mask
+from wsi_lpd.overlay.raster.mask import read_mask, write_mask
 
 FRAME = GridFrame(8.03125, 7.5, offset_x=1200, offset_y=-3)
 CLASSES = (*QUPATH_CLASSES[:3], TissueClass('Fett "ä" <&>', (1, 2, 3)))

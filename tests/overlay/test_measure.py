@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from label_maps import drawn
 
-from wsi_lpd.overlay.measure import measurements, tally_pixels
-from wsi_lpd.overlay.strips import NO_PROTOTYPE
-from wsi_lpd.overlay.trace import trace_regions
+from wsi_lpd.overlay.raster.strips import NO_PROTOTYPE
+from wsi_lpd.overlay.tracing.measure import measurements, tally_pixels
+from wsi_lpd.overlay.tracing.trace import trace_regions
 
 MAP = drawn(["1.22", "1.22", "..x1"])
 

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from label_maps import FIXED, label_maps, noise, outlines, strip_heights, strips_of, without_ignored
 
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.joined import FinishedRegions, RegionJoiner
-from wsi_lpd.overlay.measure import measurements, tally_pixels
-from wsi_lpd.overlay.outlines import Outline, trace_strips, traced_pieces
-from wsi_lpd.overlay.rasterize import rasterize
-from wsi_lpd.overlay.simplify import MAX_AREA_ERROR, AreaAccount
-from wsi_lpd.overlay.strips import recut
-from wsi_lpd.overlay.trace import trace_regions
+from wsi_lpd.overlay.raster.rasterize import rasterize
+from wsi_lpd.overlay.raster.strips import recut
+from wsi_lpd.overlay.simplification.simplify import MAX_AREA_ERROR, AreaAccount
+from wsi_lpd.overlay.tracing.joined import FinishedRegions, RegionJoiner
+from wsi_lpd.overlay.tracing.measure import measurements, tally_pixels
+from wsi_lpd.overlay.tracing.outlines import Outline, trace_strips, traced_pieces
+from wsi_lpd.overlay.tracing.trace import trace_regions
 
 FRAME = GridFrame(3.7, 4.25, offset_x=1000, offset_y=-31)
 

@@ -6,9 +6,9 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsi_lpd.overlay import rasterize as module
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.rasterize import rasterize
+from wsi_lpd.overlay.raster import rasterize as module
+from wsi_lpd.overlay.raster.rasterize import rasterize
 
 
 def star(n_points: int, seed: int, *, scale: float = 9.0) -> shapely.Polygon:

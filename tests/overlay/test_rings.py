@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import shapely
 
-from wsi_lpd.overlay.rings import RegionRings, apart_at_touches, polygons_of
+from wsi_lpd.overlay.tracing.rings import RegionRings, apart_at_touches, polygons_of
 
 
 def ring(text: str) -> np.ndarray:

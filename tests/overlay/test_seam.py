@@ -6,7 +6,7 @@ import shapely
 from label_maps import drawn
 
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.seam import Seam, cut_at_seams
+from wsi_lpd.overlay.tracing.seam import Seam, cut_at_seams
 
 
 def seam(above: str, below: str, **options) -> Seam:

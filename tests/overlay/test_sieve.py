@@ -8,8 +8,8 @@ from hypothesis.extra import numpy as hnp
 from label_maps import drawn, label_maps, noise, strip_heights, strips_of
 from scipy import ndimage
 
-from wsi_lpd.overlay.components import label_components
-from wsi_lpd.overlay.sieve import Sieve, sieved
+from wsi_lpd.overlay.raster.sieve import Sieve, sieved
+from wsi_lpd.overlay.tracing.components import label_components
 from wsi_lpd.types import IGNORE
 
 
@@ -94,7 +94,7 @@ def test_merge_small__ignored_pixels_take_nothing_in():
 
 
 def test_merge_small__a_field_of_equal_specks_takes_few_rounds(monkeypatch):
-    from wsi_lpd.overlay import sieve
+    from wsi_lpd.overlay.raster import sieve
 
     rounds = []
     step = sieve._Graph.step

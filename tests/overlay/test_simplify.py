@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from label_maps import FIXED, drawn, label_maps, noise
 
-from wsi_lpd.overlay import simplify as module
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.simplify import MAX_AREA_ERROR, simplify_regions
-from wsi_lpd.overlay.trace import Regions, trace_regions
+from wsi_lpd.overlay.simplification import simplify as module
+from wsi_lpd.overlay.simplification.simplify import MAX_AREA_ERROR, simplify_regions
+from wsi_lpd.overlay.tracing.trace import Regions, trace_regions
 
 traced = partial(trace_regions, background=True)
 FRAME = GridFrame(3.7, 4.25, offset_x=1000, offset_y=-31)

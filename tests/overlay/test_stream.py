@@ -12,7 +12,7 @@ from qupath_rules import check_overlay_file
 from wsi_lpd.classes import QUPATH_CLASSES, TissueClass
 from wsi_lpd.errors import OverlayError
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.rasterize import rasterize
+from wsi_lpd.overlay.raster.rasterize import rasterize
 from wsi_lpd.overlay.read import load_overlay
 from wsi_lpd.overlay.stream import write_streamed_overlay
 

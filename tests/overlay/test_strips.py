@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from label_maps import label_maps, noise, strip_heights, strips_of
 
-from wsi_lpd.overlay.strips import Strip, recut
+from wsi_lpd.overlay.raster.strips import Strip, recut
 
 
 @given(label_maps, strip_heights, st.integers(1, 6))

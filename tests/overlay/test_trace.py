@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from label_maps import FIXED, drawn, label_maps, n_components, noise, outlines, without_ignored
 
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.rasterize import rasterize
-from wsi_lpd.overlay.trace import Regions, trace_regions
+from wsi_lpd.overlay.raster.rasterize import rasterize
+from wsi_lpd.overlay.tracing.trace import Regions, trace_regions
 
 frames = st.builds(
     GridFrame,

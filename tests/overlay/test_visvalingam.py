@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from label_maps import FIXED, drawn, label_maps, noise, outlines
 
 from wsi_lpd.overlay.frame import GridFrame
-from wsi_lpd.overlay.outline_rings import rings_of
-from wsi_lpd.overlay.trace import trace_regions
-from wsi_lpd.overlay.visvalingam import Borders, _grid_corners_in, kept_vertices
+from wsi_lpd.overlay.simplification.visvalingam import Borders, _grid_corners_in, kept_vertices
+from wsi_lpd.overlay.tracing.outline_rings import rings_of
+from wsi_lpd.overlay.tracing.trace import trace_regions
 
 FRAME = GridFrame(3.7, 4.25, offset_x=1000, offset_y=-31)
 

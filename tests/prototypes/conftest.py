@@ -9,10 +9,10 @@ from tiny_prototypes import CLASSES, LABELS, SETTINGS, SIDE
 
 from wsi_lpd.classes import qupath_classes
 from wsi_lpd.config import load_config
-from wsi_lpd.models.card import Calibration
-from wsi_lpd.models.describe import describe_model
+from wsi_lpd.labels.sources import read_labels
 from wsi_lpd.models.network import build_network
-from wsi_lpd.patches.labels import read_labels
+from wsi_lpd.models.saved.card import Calibration
+from wsi_lpd.models.saved.describe import describe_model
 
 
 @pytest.fixture(scope="session")

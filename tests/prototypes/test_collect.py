@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from wsi_lpd.labels.sources import MaskSource, read_patches
 from wsi_lpd.models.activation import pseudo_mask
-from wsi_lpd.patches.labels import MaskSource, read_patches
 from wsi_lpd.progress import Progress
 from wsi_lpd.prototypes import collect as collecting
 from wsi_lpd.prototypes.collect import choose_rows, class_pixels, collect, prototype_cosines

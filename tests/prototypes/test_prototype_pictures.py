@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from wsi_lpd.config import updated
+from wsi_lpd.labels.sources import read_patches
 from wsi_lpd.models.network import build_network
-from wsi_lpd.patches.labels import read_patches
 from wsi_lpd.prototypes.draw import HeatRange, draw_pair, heat_range, shown_px, similarity_color
 from wsi_lpd.prototypes.page import page
 from wsi_lpd.prototypes.report import find_prototypes

@@ -12,13 +12,13 @@ from tiny_prototypes import CLASSES, SETTINGS
 from typer.testing import CliRunner
 
 from wsi_lpd.config import load_config
-from wsi_lpd.models.load import load_network
-from wsi_lpd.models.runs import find_run
-from wsi_lpd.patches.labels import read_labels
+from wsi_lpd.labels.sources import read_labels
+from wsi_lpd.models.saved.load import load_network
+from wsi_lpd.models.saved.runs import find_run
 from wsi_lpd.prototypes.collect import choose_rows, collect, prototype_cosines
-from wsi_lpd.train import report
-from wsi_lpd.train.report import patches_of_run
-from wsi_lpd.train.run import load_training_data, train
+from wsi_lpd.training.run import report
+from wsi_lpd.training.run.job import load_training_data, train
+from wsi_lpd.training.run.report import patches_of_run
 from wsi_lpd_cli.main import app
 
 FILES = ("prototypes.png", "prototypes.html", "prototypes.json")

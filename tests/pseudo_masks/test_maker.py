@@ -8,7 +8,7 @@ import torch
 from random_run import random_run
 
 from wsi_lpd.config import MasksConfig
-from wsi_lpd.models.load import load_network
+from wsi_lpd.models.saved.load import load_network
 from wsi_lpd.pseudo_masks.maker import MaskMaker
 from wsi_lpd.types import IGNORE
 

@@ -19,9 +19,9 @@ from small_run import SMALL
 from tiny_slides import tissue_pixels, write_svs
 from typer.testing import CliRunner
 
-from wsi_lpd.models.card import load_card
-from wsi_lpd.patches.mask_store import MaskStore
+from wsi_lpd.models.saved.card import load_card
 from wsi_lpd.pseudo_masks import job
+from wsi_lpd.stores.masks import MaskStore
 from wsi_lpd_cli.main import app
 
 SETTINGS = [word for setting in [*SMALL, "tile.mpp=1.0", "train.epochs=1"] for word in ("--set", setting)]
@@ -127,7 +127,7 @@ def test_the_same_training_again__does_nothing_and_other_masks_are_another_run(w
 
 def test_masks_that_were_interrupted__are_gone_on_with_to_the_same_bytes(work, tmp_path, monkeypatch):
     words = ["pseudo-mask", "--labels", work / "labels.csv", "--model", work / "first", *QUICK]
-    for module in ("wsi_lpd.patches.mask_store", "wsi_lpd.patches.mask_writer"):
+    for module in ("wsi_lpd.stores.masks", "wsi_lpd.stores.masks_writer"):
         monkeypatch.setattr(f"{module}.SHARD_PATCHES", 6)
     run(*words, "--out", tmp_path / "whole")
     seen, real = [], job._masks_of

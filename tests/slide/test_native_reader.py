@@ -15,12 +15,12 @@ from PIL import Image
 
 from wsi_lpd.errors import SlideError
 from wsi_lpd.slide import open_slide
-from wsi_lpd.slide.native_level import NativeLevel
-from wsi_lpd.slide.native_reader import native_reader
-from wsi_lpd.slide.openslide_reader import OpenSlideReader
+from wsi_lpd.slide.readers.native_level import NativeLevel
+from wsi_lpd.slide.readers.native_reader import native_reader
+from wsi_lpd.slide.readers.openslide_reader import OpenSlideReader
+from wsi_lpd.slide.readers.tile_cache import TileCache
 from wsi_lpd.slide.resample import choose_source
-from wsi_lpd.slide.synthetic import write_synthetic_slide
-from wsi_lpd.slide.tile_cache import TileCache
+from wsi_lpd.synthetic import write_synthetic_slide
 from wsi_lpd.types import Box, Size, UInt8Array
 
 WriteSlide = Callable[..., Path]

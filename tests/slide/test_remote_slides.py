@@ -20,14 +20,15 @@ from tiny_slides import tissue_pixels
 
 from wsi_lpd.config import TileConfig, TissueConfig
 from wsi_lpd.errors import SlideError
-from wsi_lpd.patches.plan import open_to_tile, plan_tiling
-from wsi_lpd.patches.store import PatchStore
-from wsi_lpd.patches.tiler import tile_slide
-from wsi_lpd.slide import Slide, open_slide, remote_file
-from wsi_lpd.slide.native_level import NativeLevel
-from wsi_lpd.slide.native_tiles import NativeTiles
-from wsi_lpd.slide.remote_file import BLOCK_BYTES, RemoteError, RemoteFile, merged
-from wsi_lpd.slide.tile_cache import TileCache
+from wsi_lpd.slide import Slide, open_slide
+from wsi_lpd.slide.readers import remote_file
+from wsi_lpd.slide.readers.native_level import NativeLevel
+from wsi_lpd.slide.readers.native_tiles import NativeTiles
+from wsi_lpd.slide.readers.remote_file import BLOCK_BYTES, RemoteError, RemoteFile, merged
+from wsi_lpd.slide.readers.tile_cache import TileCache
+from wsi_lpd.stores.patches import PatchStore
+from wsi_lpd.tiling.plan import open_to_tile, plan_tiling
+from wsi_lpd.tiling.tiler import tile_slide
 from wsi_lpd.types import Box, Size, UInt8Array
 
 WriteSlide = Callable[..., Path]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from wsi_lpd.config import TissueConfig
-from wsi_lpd.slide import ink
-from wsi_lpd.slide.ink import by_bands, channel_range, optical_density
-from wsi_lpd.slide.tissue import glass_colour, looks_like_fluorescence, tissue_from_thumbnail
+from wsi_lpd.slide.tissue import ink
+from wsi_lpd.slide.tissue.detect import glass_colour, looks_like_fluorescence, tissue_from_thumbnail
+from wsi_lpd.slide.tissue.ink import by_bands, channel_range, optical_density
 from wsi_lpd.types import BoolArray, UInt8Array
 
 GLASS = (243, 241, 244)

@@ -13,7 +13,7 @@ from PIL import Image
 from wsi_lpd.config import TissueConfig
 from wsi_lpd.errors import SlideError
 from wsi_lpd.slide import NotBrightFieldError, Slide, TissueMask, find_tissue, open_slide
-from wsi_lpd.slide.manual_mask import read_manual_mask
+from wsi_lpd.slide.tissue.manual_mask import read_manual_mask
 from wsi_lpd.types import Box, Size, UInt8Array
 
 WriteSlide = Callable[..., Path]

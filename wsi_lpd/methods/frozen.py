@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from wsi_lpd.config import Config
-from wsi_lpd.models.encoders import Encoder, build_encoder
+from wsi_lpd.models.encoders.build import Encoder, build_encoder
 
 
 def frozen_encoder(config: Config, device: torch.device, *, scale: int) -> Encoder:

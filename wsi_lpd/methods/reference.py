@@ -15,9 +15,9 @@ from wsi_lpd.methods.base import Losses, Method, Step
 from wsi_lpd.methods.frozen import frozen_encoder
 from wsi_lpd.methods.terms import image_terms, ramp
 from wsi_lpd.models.activation import stretched_to_one
-from wsi_lpd.models.encoders import Encoder
+from wsi_lpd.models.encoders.build import Encoder
+from wsi_lpd.models.heads.prototypes import REFINER_DIM
 from wsi_lpd.models.network import LpdNetwork, NetworkOutput
-from wsi_lpd.models.prototypes import REFINER_DIM
 
 _BACKGROUND_SCORE = 0.2
 _BIAS_DEVIATION = 0.02

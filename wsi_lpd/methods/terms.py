@@ -18,7 +18,7 @@ from wsi_lpd.methods.base import Place, Step
 from wsi_lpd.methods.frozen import frozen_encoder
 from wsi_lpd.methods.glass import glass_share
 from wsi_lpd.models.activation import with_background
-from wsi_lpd.models.encoders import Encoder
+from wsi_lpd.models.encoders.build import Encoder
 from wsi_lpd.models.network import NetworkOutput
 
 

@@ -15,12 +15,12 @@ from torch.nn import functional as F
 
 from wsi_lpd.config import ModelConfig
 from wsi_lpd.models.activation import relative_logits, stretched_to_one, with_background
-from wsi_lpd.models.adapter import Adapter
-from wsi_lpd.models.blueprint import Blueprint
-from wsi_lpd.models.encoders import Encoder, build_encoder
-from wsi_lpd.models.knowledge import KnowledgeAttention
-from wsi_lpd.models.linear import LinearClassifier
-from wsi_lpd.models.prototypes import REFINER_DIM, Prototypes
+from wsi_lpd.models.encoders.blueprint import Blueprint
+from wsi_lpd.models.encoders.build import Encoder, build_encoder
+from wsi_lpd.models.heads.adapter import Adapter
+from wsi_lpd.models.heads.knowledge import KnowledgeAttention
+from wsi_lpd.models.heads.linear import LinearClassifier
+from wsi_lpd.models.heads.prototypes import REFINER_DIM, Prototypes
 
 MOSAIC_SIDE = 2
 """Patches side by side in a training mosaic, and windows are that many patches wide."""

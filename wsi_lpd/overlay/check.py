@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 import shapely
 
-from wsi_lpd.overlay.flat_rings import FlatRings, flat_rings
-from wsi_lpd.overlay.trace import Polygons
+from wsi_lpd.overlay.tracing.flat_rings import FlatRings, flat_rings
+from wsi_lpd.overlay.tracing.trace import Polygons
 from wsi_lpd.types import BoolArray
 
 PRECISION_PX: Final = 0.01

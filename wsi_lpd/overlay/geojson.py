@@ -24,10 +24,10 @@ from wsi_lpd.classes import TissueClass
 from wsi_lpd.errors import OverlayError
 from wsi_lpd.files import replacing
 from wsi_lpd.overlay.check import PRECISION_PX, class_name_problems, geometry_problems
-from wsi_lpd.overlay.flat_rings import flat_rings
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.geometry_text import DECIMALS, geometry_texts
-from wsi_lpd.overlay.trace import Outlined
+from wsi_lpd.overlay.tracing.flat_rings import flat_rings
+from wsi_lpd.overlay.tracing.trace import Outlined
 from wsi_lpd.threads import in_order
 from wsi_lpd.types import Size
 

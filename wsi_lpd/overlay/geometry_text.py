@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from wsi_lpd.overlay.flat_rings import FlatRings
+from wsi_lpd.overlay.tracing.flat_rings import FlatRings
 from wsi_lpd.types import AnyArray
 
 DECIMALS: Final = 2

@@ -13,15 +13,15 @@ import numpy as np
 import shapely
 
 from wsi_lpd.classes import TissueClass
-from wsi_lpd.overlay.budget import Strips, count_vertices, outline_within
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.geojson import Feature, region_features, write_overlay
-from wsi_lpd.overlay.joined import FinishedRegions
-from wsi_lpd.overlay.measure import Tally, measurements
-from wsi_lpd.overlay.outlines import Outline, trace_strips
-from wsi_lpd.overlay.simplify import AreaAccount
-from wsi_lpd.overlay.strips import Strip, recut
-from wsi_lpd.overlay.trace import Polygons
+from wsi_lpd.overlay.raster.strips import Strip, recut
+from wsi_lpd.overlay.simplification.budget import Strips, count_vertices, outline_within
+from wsi_lpd.overlay.simplification.simplify import AreaAccount
+from wsi_lpd.overlay.tracing.joined import FinishedRegions
+from wsi_lpd.overlay.tracing.measure import Tally, measurements
+from wsi_lpd.overlay.tracing.outlines import Outline, trace_strips
+from wsi_lpd.overlay.tracing.trace import Polygons
 from wsi_lpd.types import AnyArray
 
 STRIP_PX: Final = 2 * 2**20

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsi_lpd.config import LossConfig
+from wsi_lpd.labels.sources import LabelTable, read_masks, read_patches
 from wsi_lpd.models.activation import pseudo_mask
 from wsi_lpd.models.network import LpdNetwork, NetworkOutput
-from wsi_lpd.patches.labels import LabelTable, read_masks, read_patches
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.prototypes.tally import ClassFigures, ClassTally
 from wsi_lpd.types import Float64Array

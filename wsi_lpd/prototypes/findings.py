@@ -10,7 +10,7 @@ import numpy as np
 
 import wsi_lpd
 from wsi_lpd.classes import TissueClass
-from wsi_lpd.patches.labels import LabelTable
+from wsi_lpd.labels.sources import LabelTable
 from wsi_lpd.prototypes.tally import STRONG_SHARE, ClassFigures
 from wsi_lpd.types import Float64Array
 

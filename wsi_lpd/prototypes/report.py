@@ -11,10 +11,10 @@ import torch
 from wsi_lpd.classes import TissueClass
 from wsi_lpd.errors import ModelError
 from wsi_lpd.files import write_text
-from wsi_lpd.models.card import ModelCard
+from wsi_lpd.labels.sources import LabelTable
 from wsi_lpd.models.network import LpdNetwork, TissueNetwork
-from wsi_lpd.overlay.draw import write_picture
-from wsi_lpd.patches.labels import LabelTable
+from wsi_lpd.models.saved.card import ModelCard
+from wsi_lpd.overlay.raster.draw import write_picture
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.prototypes.collect import choose_rows, collect, prototype_cosines
 from wsi_lpd.prototypes.findings import ClassFindings, Findings

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from wsi_lpd.overlay.draw import round_length_um
-from wsi_lpd.patches.labels import read_patches
+from wsi_lpd.labels.sources import read_patches
+from wsi_lpd.overlay.raster.draw import round_length_um
 from wsi_lpd.prototypes.draw import (
     HeatRange,
     draw_pair,

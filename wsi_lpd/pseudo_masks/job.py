@@ -13,19 +13,19 @@ import torch
 from wsi_lpd.classes import qupath_classes
 from wsi_lpd.config import MasksConfig
 from wsi_lpd.errors import LabelError, StoreError
+from wsi_lpd.labels.sources import LabelTable, read_patches
+from wsi_lpd.labels.surroundings import read_surrounded
 from wsi_lpd.lock import locked
 from wsi_lpd.memory import keep_freed_blocks
 from wsi_lpd.models.device import choose_device
-from wsi_lpd.patches.labels import LabelTable, read_patches
-from wsi_lpd.patches.layout import METADATA
-from wsi_lpd.patches.mask_meta import MasksMeta, read_masks_meta, rows_digest
-from wsi_lpd.patches.mask_store import ARRAY, PICTURE, MaskRow, MaskStore
-from wsi_lpd.patches.mask_writer import MaskWriter
-from wsi_lpd.patches.surroundings import read_surrounded
-from wsi_lpd.patches.writer import recover
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.pseudo_masks.maker import MaskMaker
 from wsi_lpd.pseudo_masks.picture import choose_examples, draw_masks, write_png
+from wsi_lpd.stores.layout import METADATA
+from wsi_lpd.stores.masks import ARRAY, PICTURE, MaskRow, MaskStore
+from wsi_lpd.stores.masks_meta import MasksMeta, read_masks_meta, rows_digest
+from wsi_lpd.stores.masks_writer import MaskWriter
+from wsi_lpd.stores.patches_writer import recover
 from wsi_lpd.types import UInt8Array
 from wsi_lpd.versions import versions_of
 

@@ -12,13 +12,13 @@ from torch.nn import functional as F
 from wsi_lpd.config import MasksConfig
 from wsi_lpd.methods.choose import build_method
 from wsi_lpd.models.activation import label_probabilities
-from wsi_lpd.models.card import ModelCard
 from wsi_lpd.models.device import autocast, autocast_dtype
-from wsi_lpd.models.load import load_network
 from wsi_lpd.models.network import LpdNetwork, TissueNetwork
+from wsi_lpd.models.saved.card import ModelCard
+from wsi_lpd.models.saved.load import load_network
 from wsi_lpd.models.views import phase_step, shifted, shifted_back, shifts_of, turned, turned_back
-from wsi_lpd.segment.passes import windows_per_pass
-from wsi_lpd.segment.refine import refine
+from wsi_lpd.prediction.passes import windows_per_pass
+from wsi_lpd.prediction.refine import refine
 from wsi_lpd.types import IGNORE, UInt8Array
 
 _REFINED_MARGIN_PX = 16

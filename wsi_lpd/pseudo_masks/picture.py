@@ -11,7 +11,7 @@ import numpy as np
 
 from wsi_lpd.classes import TissueClass
 from wsi_lpd.files import replacing
-from wsi_lpd.patches.labels import LabelTable
+from wsi_lpd.labels.sources import LabelTable
 from wsi_lpd.types import BACKGROUND, IGNORE, UInt8Array
 
 _COLUMNS: Final = 8

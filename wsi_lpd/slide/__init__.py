@@ -1,6 +1,6 @@
 """Opening slides and reading pixels; nothing here knows of networks."""
 
 from wsi_lpd.slide.slide import Slide, open_slide, slide_name
-from wsi_lpd.slide.tissue_mask import NotBrightFieldError, TissueMask, find_tissue
+from wsi_lpd.slide.tissue.mask import NotBrightFieldError, TissueMask, find_tissue
 
 __all__ = ["NotBrightFieldError", "Slide", "TissueMask", "find_tissue", "open_slide", "slide_name"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import cv2
 import numpy as np
 
-from wsi_lpd.slide.reader import Level, SlideReader
+from wsi_lpd.images.resize import resize
+from wsi_lpd.slide.readers.reader import Level, SlideReader
 from wsi_lpd.types import Box, Size, UInt8Array
 
 _LEVEL_TOLERANCE = 0.01
@@ -63,16 +63,6 @@ def read_area(reader: SlideReader, box: Box, size_px: Size) -> UInt8Array:
             source = _read_padded(reader, index, source_x, source_y)
             image[out_y, out_x] = resize(source, Size(out_x.stop - out_x.start, out_y.stop - out_y.start))
     return image
-
-
-def resize(image: UInt8Array, size_px: Size) -> UInt8Array:
-    """Averages over areas where the image shrinks; interpolates where it grows along either axis."""
-    height, width = image.shape[:2]
-    if (width, height) == size_px:
-        return image
-    shrinks = width >= size_px.width and height >= size_px.height
-    resized = cv2.resize(image, size_px, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return resized.astype(np.uint8, copy=False)  # it is uint8 already; OpenCV's stubs do not say so
 
 
 def _blocks(start_px: int, length_px: int, out_px: int, scale: float) -> Iterator[tuple[slice, slice]]:

@@ -11,10 +11,10 @@ from typing import cast
 
 from wsi_lpd.errors import SlideError
 from wsi_lpd.memory import give_back_freed_blocks
-from wsi_lpd.slide.byte_source import is_remote, open_source
-from wsi_lpd.slide.choose import location_of, make_reader
 from wsi_lpd.slide.privacy import safe_associated, safe_properties
-from wsi_lpd.slide.reader import Level, SlideReader
+from wsi_lpd.slide.readers.byte_source import is_remote, open_source
+from wsi_lpd.slide.readers.choose import location_of, make_reader
+from wsi_lpd.slide.readers.reader import Level, SlideReader
 from wsi_lpd.slide.resample import read_area
 from wsi_lpd.slide.resolution import missing_mpp_message, objective_power, resolve_mpp
 from wsi_lpd.types import Box, Size, UInt8Array

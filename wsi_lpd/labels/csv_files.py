@@ -1,0 +1,276 @@
+"""Label files: reading CSV over stores and over images; `patches_csv.py` writes them.
+
+Columns over stores: `store,index,slide,x,y,tissue,<one per class>`, `store` relative to the file. Columns over images:
+`image,<one per class>`, and if wanted `mask`, `slide`, `group` or `patient`. A class cell is 1, 0 or empty (= not
+labelled); 1.0, 0.0, true and false are read too, since spreadsheets and pandas write them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from wsi_lpd.errors import LabelError, StoreError
+from wsi_lpd.images.files import common_side, image_size
+from wsi_lpd.labels.table import UNKNOWN, LabelTable, MaskSource, PatchSource, Problems, find_class
+from wsi_lpd.stores.patches import PatchStore
+
+STORE_COLUMNS: Final = ("store", "index", "slide", "x", "y", "tissue")
+GROUP_COLUMNS: Final = ("group", "patient", "slide")
+_NO_CLASS: Final = {*STORE_COLUMNS, *GROUP_COLUMNS, "image", "mask", "note", "notes", "comment", "comments", ""}
+
+LABEL_OF_TEXT: Final = {"": UNKNOWN, "1": 1, "0": 0, "1.0": 1, "0.0": 0, "true": 1, "false": 0}
+
+
+@dataclass
+class Sheet:
+    """A CSV file as text.
+
+    Attributes:
+        path: The file.
+        header: Names of the columns.
+        rows: (line number, cells) of every row that is not blank.
+    """
+
+    path: Path
+    header: list[str]
+    rows: list[tuple[int, list[str]]] = field(default_factory=list)
+
+    def column(self, name: str) -> int | None:
+        """Index of a column, or None."""
+        return self.header.index(name) if name in self.header else None
+
+    def where(self, line: int) -> str:
+        """A line as errors name it."""
+        return f"{self.path}:{line}"
+
+
+def read_sheet(path: Path) -> Sheet:
+    """Reads a CSV file: UTF-8 with or without a mark, separated by commas, semicolons or tabs.
+
+    Raises:
+        LabelError: If the file is not such a table; every bad line is named.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as err:
+        raise LabelError(f"{path}: cannot be read ({err.strerror})") from err
+    except UnicodeDecodeError as err:
+        raise LabelError(f"{path}: is not UTF-8 text; save it as CSV UTF-8") from err
+    first_line = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first_line.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    problems = Problems()
+    try:
+        sheet = Sheet(path, [name.strip() for name in next(reader, [])])
+        for cells in reader:
+            stripped = [cell.strip() for cell in cells]
+            if not any(stripped):
+                continue
+            if len(stripped) != len(sheet.header):
+                problems.add(
+                    sheet.where(reader.line_num), f"has {len(stripped)} cells, the header has {len(sheet.header)}"
+                )
+                continue
+            sheet.rows.append((reader.line_num, stripped))
+    except csv.Error as err:
+        raise LabelError(f"{path}:{reader.line_num}: is not CSV ({err})") from err
+    doubles = {name for name in sheet.header if name and sheet.header.count(name) > 1}
+    for name in sorted(doubles):
+        problems.add(sheet.where(1), f"column {name!r} is there twice")
+    problems.raise_any()
+    return sheet
+
+
+def read_label_csv(path: Path, *, classes: Sequence[str] | None = None) -> LabelTable:
+    """Reads a label file of either kind. Rows without any label are left out.
+
+    Args:
+        path: The file.
+        classes: Which columns are classes, and their order; by default all that have no other meaning.
+
+    Raises:
+        LabelError: All problems at once, each with its line.
+    """
+    sheet = _patch_sheet(path)
+    columns = _class_columns(sheet, classes)
+    names = tuple(classes) if classes is not None else tuple(sheet.header[i] for i in columns)
+    problems = Problems()
+    labels = _labels(sheet, columns, problems)
+    kept = [i for i, row in enumerate(labels) if any(value != UNKNOWN for value in row)]
+    if not kept:
+        problems.raise_any()
+        raise LabelError(
+            f"{path}: none of its {len(sheet.rows)} patches has a label; "
+            f"write 1 or 0 into the columns {', '.join(names)}"
+        )
+    rows = [sheet.rows[i] for i in kept]
+    values = np.array([labels[i] for i in kept], dtype=np.int8)
+    return _table(sheet, rows, names, values, problems)
+
+
+def read_unlabelled_csv(path: Path) -> LabelTable:
+    """Reads every patch of a label file, labelled or not; the table has no classes.
+
+    Raises:
+        LabelError: All problems at once, each with its line.
+    """
+    sheet = _patch_sheet(path)
+    return _table(sheet, sheet.rows, (), np.zeros((len(sheet.rows), 0), np.int8), Problems())
+
+
+def _patch_sheet(path: Path) -> Sheet:
+    sheet = read_sheet(path)
+    if not _is_over_stores(sheet) and "image" not in sheet.header:
+        raise LabelError(
+            f"{path}: has the columns {', '.join(sheet.header) or '(none)'}; expected store and index "
+            "(patches of a store) or image (image files), and one column per class"
+        )
+    if not sheet.rows:
+        raise LabelError(f"{path}: has no rows below its header; add one per patch")
+    return sheet
+
+
+def _is_over_stores(sheet: Sheet) -> bool:
+    return "store" in sheet.header and "index" in sheet.header
+
+
+def _class_columns(sheet: Sheet, classes: Sequence[str] | None) -> list[int]:
+    candidates = [name for name in sheet.header if name.casefold() not in _NO_CLASS]
+    if classes is None:
+        if not candidates:
+            raise LabelError(
+                f"{sheet.path}: has no class columns; add one per class (tile does it with --classes A,B,C) "
+                "and write 1 or 0 into them"
+            )
+        return [sheet.header.index(name) for name in candidates]
+    found = [find_class(name, candidates) for name in classes]
+    missing = [name for name, place in zip(classes, found, strict=True) if place is None]
+    if missing:
+        raise LabelError(
+            f"{sheet.path}: has no column {', '.join(missing)}; "
+            f"its class columns are {', '.join(candidates) or '(none)'}"
+        )
+    return [sheet.header.index(candidates[place]) for place in found if place is not None]
+
+
+def _labels(sheet: Sheet, columns: list[int], problems: Problems) -> list[list[int]]:
+    labels = []
+    for line, cells in sheet.rows:
+        row = [LABEL_OF_TEXT.get(cells[i].lower(), None) for i in columns]
+        for value, i in zip(row, columns, strict=True):
+            if value is None:
+                problems.add(
+                    sheet.where(line),
+                    f"column {sheet.header[i]!r} holds {cells[i]!r}, expected 1, 0 or nothing "
+                    "(if the column is no class, name the classes)",
+                )
+        labels.append([UNKNOWN if value is None else value for value in row])
+    return labels
+
+
+def _table(
+    sheet: Sheet, rows: list[tuple[int, list[str]]], names: tuple[str, ...], labels: np.ndarray, problems: Problems
+) -> LabelTable:
+    read = _over_stores if _is_over_stores(sheet) else _over_images
+    return read(sheet, rows, names, labels, problems)
+
+
+def _over_stores(
+    sheet: Sheet, rows: list[tuple[int, list[str]]], names: tuple[str, ...], labels: np.ndarray, problems: Problems
+) -> LabelTable:
+    store_column, index_column = sheet.header.index("store"), sheet.header.index("index")
+    stores = _open_stores(sheet, {cells[store_column]: line for line, cells in reversed(rows)}, problems)
+    sources, groups = [], []
+    for line, cells in rows:
+        store = stores.get(cells[store_column])
+        if store is None:
+            continue
+        index = _checked_index(sheet, line, cells, store, cells[index_column], problems)
+        sources.append(PatchSource(store.path, index))
+        groups.append(_group(sheet, cells) or store.meta.slide.name)
+    problems.raise_any()
+    kinds = {(store.meta.mpp, store.meta.patch_px): store.path for store in stores.values()}
+    if len(kinds) > 1:
+        told = ", ".join(f"{px} px at {mpp:g} um/px ({path.name})" for (mpp, px), path in kinds.items())
+        raise LabelError(f"{sheet.path}: its stores hold different patches: {told}; train on patches of one kind")
+    mpp, patch_px = next(iter(kinds))
+    return LabelTable(names, labels, tuple(sources), tuple(groups), mpp, patch_px)
+
+
+def _open_stores(sheet: Sheet, first_lines: dict[str, int], problems: Problems) -> dict[str, PatchStore]:
+    stores = {}
+    for name in reversed(first_lines):
+        try:
+            stores[name] = PatchStore.open(sheet.path.parent / name)
+        except StoreError as err:
+            problems.add(sheet.where(first_lines[name]), str(err))
+    return stores
+
+
+def _checked_index(sheet: Sheet, line: int, cells: list[str], store: PatchStore, text: str, problems: Problems) -> int:
+    """The row's index, after a check that the store still holds that patch."""
+    if not text.isdigit() or int(text) >= len(store):
+        problems.add(sheet.where(line), f"index {text!r} is not one of the {len(store)} patches of {store.path.name}")
+        return 0
+    for axis, name in enumerate(("x", "y")):
+        place = sheet.column(name)
+        stated = "" if place is None else cells[place]
+        held = int(store.coords[int(text), axis])
+        if stated and _number(stated) != held:
+            problems.add(
+                sheet.where(line),
+                f"patch {text} of {store.path.name} lies at {name} = {held}, the file says {stated}: the store was "
+                "made anew since; run tile again to bring the file up to date",
+            )
+    return int(text)
+
+
+def _over_images(
+    sheet: Sheet, rows: list[tuple[int, list[str]]], names: tuple[str, ...], labels: np.ndarray, problems: Problems
+) -> LabelTable:
+    image_column, mask_column = sheet.header.index("image"), sheet.column("mask")
+    sources, groups, sizes = [], [], []
+    masks: list[MaskSource | None] = []
+    for line, cells in rows:
+        path = sheet.path.parent / cells[image_column]
+        try:
+            sizes.append(image_size(path))
+        except LabelError as err:
+            problems.add(sheet.where(line), str(err))
+        sources.append(PatchSource(path))
+        groups.append(_group(sheet, cells) or path.stem)
+        mask = cells[mask_column] if mask_column is not None else ""
+        if mask and not (sheet.path.parent / mask).is_file():
+            problems.add(sheet.where(line), f"mask {mask} does not exist")
+        masks.append(MaskSource(sheet.path.parent / mask, tuple(range(len(names)))) if mask else None)
+    problems.raise_any()
+    return LabelTable(
+        names,
+        labels,
+        tuple(sources),
+        tuple(groups),
+        patch_px=common_side(sizes, str(sheet.path)),
+        masks=tuple(masks) if any(m is not None for m in masks) else None,
+    )
+
+
+def _group(sheet: Sheet, cells: list[str]) -> str:
+    for name in GROUP_COLUMNS:
+        place = sheet.column(name)
+        if place is not None and cells[place]:
+            return cells[place]
+    return ""
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,120 @@
+"""Labelled patches: one call reads all label sources, one fetches pixels, one fetches masks."""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wsi_lpd.errors import LabelError
+from wsi_lpd.images.files import read_image, read_index_mask
+from wsi_lpd.labels.csv_files import read_label_csv
+from wsi_lpd.labels.folders import read_label_folder, split_folder
+from wsi_lpd.labels.table import UNKNOWN, LabelTable, MaskSource, PatchSource, class_balance, join
+from wsi_lpd.stores.patches import PatchStore
+from wsi_lpd.types import IGNORE, UInt8Array
+
+__all__ = [
+    "UNKNOWN",
+    "LabelTable",
+    "MaskSource",
+    "PatchSource",
+    "class_balance",
+    "read_labels",
+    "read_masks",
+    "read_patches",
+    "split_folder",
+]
+
+_OPEN_STORES = 256
+
+
+def read_labels(paths: Sequence[Path], *, classes: Sequence[str] | None = None) -> LabelTable:
+    """Reads label files and folders into one table.
+
+    Args:
+        paths: CSV files over stores or images, and folders of patches with multi-hot names.
+        classes: Classes wanted, in order. Of a CSV they choose the columns; of a folder they name the digits (and the
+            values of the masks) in their order. By default a CSV's columns, and what the form of the names tells.
+
+    Raises:
+        LabelError: If nothing is labelled, or a source is wrong; all its problems at once, with file and line.
+    """
+    if not paths:
+        raise LabelError("no label file or folder was given")
+    tables = [_read_source(path, classes) for path in paths]
+    return join(tables, names=[str(path) for path in paths])
+
+
+def read_patches(table: LabelTable, indices: Sequence[int] | NDArray[np.integer]) -> UInt8Array:
+    """Pixels of the patches at `indices` of a table, in that order; RGB (n, S, S, 3).
+
+    Safe in several threads and processes; a store is opened once per process.
+
+    Raises:
+        StoreError: If a store is damaged.
+        LabelError: If an image cannot be read.
+    """
+    if table.patch_px is None:
+        raise LabelError("the table states no patch size")
+    side = table.patch_px
+    out = np.empty((len(indices), side, side, 3), np.uint8)
+    in_store: dict[Path, list[tuple[int, int]]] = defaultdict(list)
+    for place, i in enumerate(indices):
+        source = table.sources[int(i)]
+        if source.index is None:
+            out[place] = read_image(source.path, side)
+        else:
+            in_store[source.path].append((place, source.index))
+    for path, wanted in in_store.items():
+        places, within = zip(*wanted, strict=True)
+        out[list(places)] = open_store(path).read(within)
+    return out
+
+
+def read_masks(table: LabelTable, indices: Sequence[int] | NDArray[np.integer]) -> UInt8Array:
+    """Label maps (n, S, S) of the patches at `indices`: class i is i + 1, 255 what the annotator left out.
+
+    Raises:
+        LabelError: If a patch has no mask, or it cannot be read.
+    """
+    if table.masks is None or table.patch_px is None:
+        raise LabelError("these labels have no masks")
+    side = table.patch_px
+    out = np.empty((len(indices), side, side), np.uint8)
+    for place, i in enumerate(indices):
+        mask = table.masks[int(i)]
+        if mask is None:
+            raise LabelError(f"{table.sources[int(i)].path}: has no mask")
+        meaning = np.full(256, IGNORE, np.uint8)
+        meaning[: len(mask.order)] = np.array(mask.order, np.uint8) + 1
+        label_map = meaning[read_index_mask(mask.path)]
+        if label_map.shape != (side, side):
+            label_map = label_map[np.ix_(*(_nearest(length, side) for length in label_map.shape))]
+        out[place] = label_map
+    return out
+
+
+def _nearest(length: int, side: int) -> NDArray[np.integer]:
+    """Of each of `side` pixel centres, the pixel of an axis of `length` that it falls into."""
+    return ((np.arange(side) + 0.5) * length / side).astype(np.int64)
+
+
+@functools.lru_cache(maxsize=_OPEN_STORES)
+def open_store(path: Path) -> PatchStore:
+    """The store at a path, opened once per process."""
+    return PatchStore.open(path)
+
+
+def _read_source(path: Path, classes: Sequence[str] | None) -> LabelTable:
+    if path.is_dir():
+        if (path / "zarr.json").is_file():
+            raise LabelError(f"{path}: is a patch store, which holds no labels; pass the patches.csv beside it")
+        return read_label_folder(path, classes=classes)
+    if not path.exists():
+        raise LabelError(f"{path}: no such file or folder")
+    return read_label_csv(path, classes=classes)

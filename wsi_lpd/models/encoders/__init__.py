@@ -1,0 +1,1 @@
+"""Encoders by name: building them with timm, finding and loading their weights."""

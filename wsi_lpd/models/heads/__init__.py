@@ -1,0 +1,1 @@
+"""What turns features into class maps: prototypes, linear classifiers, decoders, adapters."""

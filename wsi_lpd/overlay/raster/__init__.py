@@ -1,0 +1,1 @@
+"""Label maps as pixels: OME-TIFF masks, pictures, sieving, rasterisation."""

@@ -1,0 +1,1 @@
+"""Fewer vertices without gaps or overlaps."""

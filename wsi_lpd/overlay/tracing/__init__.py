@@ -1,0 +1,1 @@
+"""Label map to exact polygons that share their borders."""

@@ -1,0 +1,1 @@
+"""The maps a model predicts for an image: windows, views, refinement, stitching."""

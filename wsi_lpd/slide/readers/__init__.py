@@ -1,0 +1,1 @@
+"""How the bytes of a slide become pixels: one reader per kind of file, and the choice between them."""

@@ -1,0 +1,154 @@
+"""Which reader opens a slide, and why."""
+
+from __future__ import annotations
+
+import functools
+import re
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from wsi_lpd.errors import SlideError
+from wsi_lpd.slide.readers.byte_source import is_remote, open_source
+from wsi_lpd.slide.readers.reader import PerProcess, SlideReader, UnknownFormatError
+
+READERS: Final = ("auto", "native", "openslide", "tiffslide", "image")
+
+_URL: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(/?)(?=[^/])|^file:///")
+_TIFF_STARTS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_IMAGE_STARTS: Final = (b"\x89PNG", b"\xff\xd8\xff", b"BM", *_TIFF_STARTS)
+_NOT_NATIVE: Final = "{}: has no JPEG tiles that could be decoded directly; use another reader"
+_IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+def location_of(path: str | Path) -> str:
+    """The place of a slide as text; a URL that went through `Path` gets its second slash back."""
+    text = str(path)
+    match = _URL.match(text)
+    if match is None or match.group(1) is None or match.group(2):
+        return text
+    return text.replace(":/", "://", 1) if not Path(text).exists() else text
+
+
+def make_reader(location: str, name: str) -> tuple[SlideReader, str]:
+    """Opens a slide with the reader of that name, or with the first that can.
+
+    Returns:
+        The reader, and in words why it was taken.
+
+    Raises:
+        SlideError: If none can open it.
+    """
+    if name not in READERS:
+        raise SlideError(f"reader {name!r} is unknown; expected one of {', '.join(READERS)}")
+    if is_remote(location):
+        return _remote(location, name)
+    _check_file(Path(location))
+    if name != "auto":
+        return _make(location, name), "asked for"
+    try:
+        return _native_or(_make(location, "openslide"), "OpenSlide knows the format")
+    except UnknownFormatError as refusal:
+        return _native_or(*_second_choice(location, refusal))
+
+
+def _remote(location: str, name: str) -> tuple[SlideReader, str]:
+    """The reader for a TIFF at a URL; see `make_reader`."""
+    if name in ("openslide", "image"):
+        raise SlideError(
+            f"{location}: reader {name} takes local files only, expected auto, native or tiffslide at a URL"
+        )
+    files = PerProcess(functools.partial(open_source, location))
+    if not files.get().head(4).startswith(_TIFF_STARTS):
+        raise SlideError(f"{location}: is no TIFF, expected SVS, NDPI, SCN, BIF or TIFF at a URL; download the slide")
+    from wsi_lpd.slide.readers.native_reader import native_reader
+    from wsi_lpd.slide.readers.tiffslide_reader import TiffSlideReader
+
+    base = TiffSlideReader(location, files)
+    if name == "tiffslide":
+        return base, "asked for"
+    native, why = native_reader(base, files)
+    if native is not None:
+        return native, "asked for" if name == "native" else f"the slide is remote; {why}"
+    if name == "native":
+        raise SlideError(_NOT_NATIVE.format(location))
+    return base, f"the slide is remote; {why}"
+
+
+def _native_or(base: SlideReader, reason: str) -> tuple[SlideReader, str]:
+    """What decodes the JPEG tiles of the open file directly; `base` itself where there are none."""
+    if not _is_tiff(base.location):
+        return base, reason
+    from wsi_lpd.slide.readers.native_reader import native_reader
+
+    native, why = native_reader(base)
+    return (base, f"{reason}; {why}") if native is None else (native, why)
+
+
+def _native(location: str) -> SlideReader:
+    """Raises SlideError where the file holds nothing for it."""
+    base, _ = make_reader(location, "auto")
+    if base.name != "native":
+        raise SlideError(_NOT_NATIVE.format(location))
+    return base
+
+
+def _second_choice(location: str, refusal: UnknownFormatError) -> tuple[SlideReader, str]:
+    """The reader for what OpenSlide does not take.
+
+    Never for a known format that is broken: a MIRAX slide without its folder is, to an image library, a nice JPEG.
+    """
+    start = _start_of(location)
+    is_image = Path(location).suffix.lower() in _IMAGE_SUFFIXES and start.startswith(_IMAGE_STARTS)
+    if not is_image and not start.startswith(_TIFF_STARTS):
+        raise SlideError(f"{refusal}; expected a slide (SVS, NDPI, MRXS, SCN, BIF, DICOM, TIFF ...), PNG or JPEG")
+    reason = str(refusal).removeprefix(f"{location}: ")
+    try:
+        name = "tiffslide" if start.startswith(_TIFF_STARTS) and not _is_plain(location) else "image"
+        return _make(location, name), reason
+    except SlideError as err:
+        second = str(err).removeprefix(f"{location}: ")
+        raise SlideError(f"{refusal}; tried next: {second}; if it is a slide, it is cut short or damaged") from err
+
+
+def _make(location: str, name: str) -> SlideReader:
+    # Imported here: each reader brings a library that the other slides do not need.
+    if name == "native":
+        return _native(location)
+    if name == "openslide":
+        from wsi_lpd.slide.readers.openslide_reader import OpenSlideReader
+
+        return OpenSlideReader(location)
+    if name == "tiffslide":
+        from wsi_lpd.slide.readers.tiffslide_reader import TiffSlideReader
+
+        return TiffSlideReader(location)
+    from wsi_lpd.slide.readers.image_reader import ImageReader
+
+    return ImageReader(location)
+
+
+def _is_tiff(location: str) -> bool:
+    return _start_of(location).startswith(_TIFF_STARTS)
+
+
+def _is_plain(location: str) -> bool:
+    from wsi_lpd.slide.readers.image_reader import is_plain_tiff
+
+    return is_plain_tiff(location)
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise SlideError(
+            f"{path}: is a folder, expected a slide file (of a DICOM series give one .dcm, of MIRAX the .mrxs)"
+        )
+    if not path.exists():
+        raise SlideError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise SlideError(f"{path}: is empty")
+
+
+def _start_of(location: str) -> bytes:
+    with closing(open_source(location)) as file:
+        return file.head(4)

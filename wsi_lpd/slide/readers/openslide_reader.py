@@ -1,0 +1,124 @@
+"""Slides through OpenSlide: nearly every format, and a cache that all open slides share."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+import openslide
+from PIL import Image
+
+from wsi_lpd.errors import SlideError
+from wsi_lpd.slide.readers.reader import PerProcess, UnknownFormatError, levels_of
+from wsi_lpd.types import UInt8Array
+
+CACHE_BYTES = 256 * 2**20
+"""OpenSlide's own 32 MiB per handle hold less than one row of 256-px tiles of a big slide, so that every read that
+follows a row decodes the row above again; 256 MiB hold several rows."""
+
+_log = logging.getLogger(__name__)
+
+
+class OpenSlideReader:
+    """A slide that OpenSlide understands."""
+
+    name = "openslide"
+
+    def __init__(self, location: str) -> None:
+        self.location = location
+        self._handles = PerProcess(functools.partial(_open, location))
+        handle = self._handles.get()
+        try:
+            self.properties = _texts(handle)
+            self.levels = levels_of(list(handle.level_dimensions))
+            self.sources = self.levels
+            self.associated = tuple(handle.associated_images)
+        except openslide.OpenSlideError as err:
+            raise SlideError(f"{location}: OpenSlide cannot read its description ({_one_line(err)})") from err
+        self.vendor = self.properties.get(openslide.PROPERTY_NAME_VENDOR)
+        self.background = _colour(self.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR))
+
+    def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
+        """See `SlideReader`.
+
+        OpenSlide answers every call after an error with the same error. So a failed read is tried once more on a
+        fresh handle of its own: that tells damage here from damage that was met elsewhere, before or by another
+        thread, and leaves the slide readable where it is whole.
+        """
+        corner = (round(x * self.levels[source].downsample), round(y * self.levels[source].downsample))
+        handle = self._handles.get()
+        try:
+            return self._composite(handle.read_region(corner, source, (width, height)))
+        except openslide.OpenSlideError:
+            fresh = _open(self.location)
+        try:
+            pixels = self._composite(fresh.read_region(corner, source, (width, height)))
+        except openslide.OpenSlideError as err:
+            raise SlideError(
+                f"{self.location}: its pixels cannot be read at x {corner[0]}, y {corner[1]}, level {source} "
+                f"({_one_line(err)}); the file is damaged: fetch or export it again"
+            ) from err
+        self._handles.replace(handle, fresh)
+        return pixels
+
+    def forget(self) -> None:
+        """See `SlideReader`. OpenSlide keeps tiles in a cache that all slides share, which it looks after itself."""
+
+    def close(self) -> None:
+        """See `SlideReader`."""
+        handle = self._handles.pop()
+        if handle is not None:
+            handle.close()
+
+    def _composite(self, image: Image.Image) -> UInt8Array:
+        rgba = np.asarray(image)
+        rgb = cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB).astype(np.uint8, copy=False)
+        alpha = rgba[..., 3]
+        if alpha.min() == 255:
+            return rgb
+        share = alpha[..., None].astype(np.float32) / 255
+        backdrop = np.array(self.background, np.float32)
+        return np.rint(rgb * share + backdrop * (1 - share)).astype(np.uint8)
+
+
+def _open(location: str) -> openslide.OpenSlide:
+    try:
+        handle = openslide.OpenSlide(location)
+        handle.set_cache(_cache(os.getpid()))
+    except openslide.OpenSlideUnsupportedFormatError as err:
+        raise UnknownFormatError(f"{location}: OpenSlide does not know its format") from err
+    except openslide.OpenSlideError as err:
+        message = f"{location}: OpenSlide cannot open it ({_one_line(err)})"
+        # A compression that libtiff lacks (WebP, LERC ...) is no damage: tifffile may have it.
+        raise (UnknownFormatError if "Unsupported TIFF compression" in message else SlideError)(message) from err
+    return handle
+
+
+@functools.cache
+def _cache(process: int) -> openslide.OpenSlideCache:
+    """One cache for all slides of a process; a forked child makes its own, as the parent's may be locked."""
+    _log.debug("process %d: OpenSlide cache of %d MiB", process, CACHE_BYTES // 2**20)
+    return openslide.OpenSlideCache(CACHE_BYTES)
+
+
+def _texts(handle: openslide.OpenSlide) -> Mapping[str, str]:
+    """All properties but those whose name is so damaged that OpenSlide lists it without finding it again."""
+    stated = handle.properties
+    return {key: value for key in stated if (value := stated.get(key)) is not None}
+
+
+def _colour(text: str | None) -> tuple[int, int, int]:
+    """OpenSlide's `RRGGBB`; white where none is stated."""
+    if text is None or re.fullmatch("[0-9A-Fa-f]{6}", text) is None:
+        return (255, 255, 255)
+    red, green, blue = bytes.fromhex(text)
+    return (red, green, blue)
+
+
+def _one_line(err: Exception) -> str:
+    return " ".join(str(err).split()) or type(err).__name__

@@ -1,0 +1,1 @@
+"""The zarr stores on disk: patches, pseudo masks, cached feature maps."""

@@ -1,0 +1,61 @@
+"""Tiling on a cluster: whole slides, or blocks of the shards of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsi_lpd.blocks import Begun
+from wsi_lpd.distributed.blocks import BlockWork, outcomes_in_blocks
+from wsi_lpd.distributed.cluster import ClusterChoice, connected
+from wsi_lpd.distributed.slides import SlideItem, go_to
+from wsi_lpd.distributed.tasks import Outcome
+from wsi_lpd.tiling.plan import STORE_VERSIONED
+from wsi_lpd.tiling.slide_task import SlideTask, TiledSlide
+from wsi_lpd.versions import versions_of
+
+
+def tile_slides(
+    choice: ClusterChoice, task: SlideTask, items: Sequence[SlideItem]
+) -> Iterator[Outcome[SlideItem, TiledSlide]]:
+    """Tiles slides on a cluster; each worker opens its slide and writes its store, or its block of shards of a store.
+
+    Raises:
+        ClusterError: If the cluster does not answer.
+    """
+    with connected(choice) as client:
+        yield from outcomes_in_blocks(client, choice, _Tiling(task, Path.cwd()), items)
+
+
+@dataclass(frozen=True)
+class _Tiling(BlockWork[SlideItem, TiledSlide]):
+    """Blocks are shards; `folder` is that of the call."""
+
+    task: SlideTask
+    folder: Path
+
+    def output(self, item: SlideItem) -> Path:
+        return self.task.store_path(item.location)
+
+    def is_there(self, item: SlideItem) -> bool:
+        return self.output(item).exists() and not self.task.overwrite
+
+    def kind(self) -> str:
+        return str(versions_of(STORE_VERSIONED))
+
+    def whole(self, item: SlideItem) -> TiledSlide:
+        go_to(self.folder)
+        return self.task.run(item.location, slide_mpp=item.mpp)
+
+    def begin(self, item: SlideItem) -> Begun:
+        go_to(self.folder)
+        return self.task.begin(item.location, slide_mpp=item.mpp)
+
+    def block(self, item: SlideItem, block: range) -> None:
+        go_to(self.folder)
+        self.task.make_block(item.location, block, slide_mpp=item.mpp)
+
+    def finish(self, item: SlideItem, begun: Begun) -> TiledSlide:
+        go_to(self.folder)
+        return self.task.finish(item.location, begun, slide_mpp=item.mpp)

@@ -1,0 +1,123 @@
+"""What is decided before the first full-resolution read: which patches of a slide are kept, and how they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wsi_lpd.config import TileConfig
+from wsi_lpd.errors import SlideError
+from wsi_lpd.memory import give_back_freed_blocks
+from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
+from wsi_lpd.slide.resample import choose_level
+from wsi_lpd.stores.patches_meta import SlideIdentity, StoreMeta
+from wsi_lpd.tiling.grid import UPSAMPLING_TOLERANCE, PatchGrid, Read, lay_grid, patches_per_read, plan_reads
+from wsi_lpd.types import Box, Float32Array, Int64Array
+from wsi_lpd.versions import versions_of
+
+logger = logging.getLogger(__name__)
+
+STORE_VERSIONED = ("imagecodecs", "numpy", "opencv-python-headless", "openslide-bin", "openslide-python", "tiffslide")
+"""Packages that decide the bits of a store."""
+
+
+@dataclass(frozen=True)
+class TilingPlan:
+    """All that is decided before the first full-resolution read.
+
+    Attributes:
+        meta: The attributes of the store.
+        grid: Where patches could lie.
+        coords: Corners of the kept patches in the order of the store, level-0 px, (N, 2).
+        tissue: Their tissue fractions, (N,).
+        reads: What is read for them, in order.
+        mask: Where the tissue is.
+    """
+
+    meta: StoreMeta
+    grid: PatchGrid
+    coords: Int64Array
+    tissue: Float32Array
+    reads: list[Read]
+    mask: TissueMask
+
+    def __len__(self) -> int:
+        return len(self.coords)
+
+
+def open_to_tile(location: str | Path, *, mpp: float | None = None) -> Slide:
+    """Opens a slide that has, or is given, a resolution.
+
+    Raises:
+        SlideError: If it cannot be opened, or nothing states its mpp.
+    """
+    slide = open_slide(location, mpp=mpp)
+    if slide.resolution is None:
+        slide.close()
+        _ = slide.mpp  # raises, and says what was looked for
+    return slide
+
+
+def plan_tiling(slide: Slide, config: TileConfig) -> TilingPlan:
+    """Decides which patches of a slide are kept, from its thumbnail alone.
+
+    Raises:
+        SlideError: If the slide has no mpp, or is coarser than the patches and up-sampling is not allowed.
+        ConfigError: If the step is below one pixel of the slide.
+    """
+    mpp = slide.mpp
+    for warning in slide.resolution.warnings if slide.resolution is not None else ():
+        logger.warning("%s: %s", slide.name, warning)
+    _refuse_upsampling(slide, config)
+    area = Box(0, 0, *slide.size_px) if slide.bounds is None else slide.bounds
+    grid = lay_grid(area, slide_mpp=mpp, mpp=config.mpp, patch_px=config.patch_px, step_px=config.step_px)
+    mask = find_tissue(slide, config.tissue)
+    cells = grid.cells()
+    tissue = mask.fractions(grid.boxes(cells))
+    kept = tissue >= config.min_tissue
+    cells, tissue = cells[kept], tissue[kept]
+    level = choose_level(slide.levels, grid.scale)
+    per_side = patches_per_read(grid, slide.levels[level].downsample)
+    order, reads = plan_reads(grid, cells, per_side=per_side)
+    coords = grid.boxes(cells[order])[:, :2]
+    give_back_freed_blocks()  # of the search for tissue
+    if not len(cells):
+        logger.warning("%s: no tissue: no patch has a tissue fraction of %g or more", slide.name, config.min_tissue)
+    return TilingPlan(_meta(slide, config, grid, level), grid, coords, tissue[order].astype(np.float32), reads, mask)
+
+
+def _refuse_upsampling(slide: Slide, config: TileConfig) -> None:
+    if slide.mpp > config.mpp * UPSAMPLING_TOLERANCE and not config.allow_upsampling:
+        raise SlideError(
+            f"{slide.path}: has {slide.mpp:.4g} um/px at best, coarser than the {config.mpp:g} um/px asked for; "
+            f"pass --mpp {slide.mpp:.4g} or more, or enlarge it with --set tile.allow_upsampling=true"
+        )
+
+
+def _meta(slide: Slide, config: TileConfig, grid: PatchGrid, level: int) -> StoreMeta:
+    assert slide.resolution is not None  # plan_tiling has refused such a slide
+    source = slide.resolution.source
+    mask = config.tissue.mask
+    return StoreMeta(
+        slide=SlideIdentity(
+            name=slide.name,
+            fingerprint=slide.fingerprint,
+            size_px=slide.size_px,
+            vendor=slide.vendor,
+            bounds=slide.bounds,
+            mpp=slide.mpp,
+        ),
+        mpp=config.mpp,
+        mpp_source="user" if source.startswith("--") else source,  # the flag it was given by
+        patch_px=config.patch_px,
+        patch_level0_px=grid.side,
+        stride_px=config.step_px,
+        level=level,
+        config=config.model_dump(mode="json"),
+        tissue_mask=None if mask is None else f"sha256:{hashlib.sha256(mask.read_bytes()).hexdigest()}",
+        versions=versions_of(STORE_VERSIONED),
+    )

@@ -1,0 +1,1 @@
+"""Batches of patches, augmentation, the validation split, cached feature maps."""
