@@ -140,6 +140,7 @@ def window_grid(slide: Slide, predictor: Predictor, config: SegmentConfig, strid
         stride_px=_step(window_px, config.overlap, predictor.cell_px, stride),
         scale=scale,
         offset_px=config.grid_offset_px // stride * stride,
+        unit_px=stride,
     )
 
 
@@ -149,10 +150,18 @@ def _step(window_px: int, overlap: float, cell_px: int, stride: int) -> int:
 
 
 def _with_tissue(grid: WindowGrid, tissue: TissueMask, min_tissue: float) -> list[Place]:
-    """The windows with more tissue than `min_tissue`."""
+    """The windows with more tissue than `min_tissue`, of what they show of the slide itself."""
     places: list[Place] = []
+    columns = [_inside(x, grid.window_px, grid.width_px) for x in grid.columns]
     for y in grid.rows:
-        boxes = np.array([grid.to_level0(x, y, grid.window_px, grid.window_px) for x in grid.columns], np.int64)
+        top, height = _inside(y, grid.window_px, grid.height_px)
+        boxes = np.array([grid.to_level0(left, top, width, height) for left, width in columns], np.int64)
         chosen = tissue.fractions(boxes) > min_tissue
         places += [Place(x, y) for x, is_chosen in zip(grid.columns, chosen, strict=True) if is_chosen]
     return places
+
+
+def _inside(start: int, length: int, whole: int) -> tuple[int, int]:
+    """Start and length of the part of a span that lies between 0 and `whole`."""
+    first = max(start, 0)
+    return first, min(start + length, whole) - first
