@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 
-import numpy as np
-
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.prediction.batches import predict_batch
 from wsi_lpd.prediction.passes import windows_per_pass

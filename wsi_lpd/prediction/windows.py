@@ -113,4 +113,3 @@ def stride_for(window_px: int, overlap: float, *, cell_px: int) -> int:
     half_cell = cell_px / 2
     n_half_cells = max(1, math.floor(window_px * (1 - overlap) / half_cell))
     return math.ceil((n_half_cells - 1 + n_half_cells % 2) * half_cell)
-

@@ -13,6 +13,7 @@ import numpy as np
 from wsi_lpd.classes import TissueClass
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.errors import SlideError
+from wsi_lpd.overlay.frame import n_cells
 from wsi_lpd.prediction.passes import windows_per_pass
 from wsi_lpd.prediction.predictor import Predictor
 from wsi_lpd.prediction.windows import Place, WindowGrid, stride_for
@@ -100,7 +101,7 @@ def plan_map(slide: Slide, tissue: TissueMask, predictor: Predictor, config: Seg
     stride = map_stride(slide, predictor, config)
     grid = window_grid(slide, predictor, config, stride)
     classes = tuple(TissueClass(c.name, c.color) for c in predictor.card.classes)
-    height, width = math.ceil(grid.height_px / stride), math.ceil(grid.width_px / stride)
+    width, height = (n_cells(side, stride * grid.scale) for side in slide.size_px)
     return MapPlan(
         grid=grid,
         places=_with_tissue(grid, tissue, config.min_tissue),
