@@ -68,7 +68,7 @@ def _facts(path: str, mpp: float | None) -> dict[str, Any]:
             "background": list(slide.background),
             "associated_images": list(slide.associated),
             "fingerprint": slide.fingerprint,
-            "warnings": [] if resolution is None else list(resolution.warnings),
+            "warnings": list(slide.warnings),
             **_tissue(slide),
         }
 

@@ -132,7 +132,7 @@ def test_labels__all_bad_names_are_told_at_once(make_folder):
         read_labels([folder])
     (folder / "zy.png").unlink()
     (folder / "z[1111].png").write_bytes(b"no image")
-    with pytest.raises(LabelError, match=r"(?s)2 problems.*has 3 digits for the classes TUM.*is not an image"):
+    with pytest.raises(LabelError, match=r"(?s)2 problems.*has 3 digits for the classes TUM.*is no image"):
         read_labels([folder])
 
 

@@ -60,6 +60,7 @@ class Slide:
         properties: What the file states about optics and geometry; nothing that could name a patient or a person.
         resolution: The micrometres per pixel in use, or None.
         mpp_candidates: All statements about it that were found, with a verdict each.
+        warnings: What is odd about the file and its resolution, a sentence each.
     """
 
     def __init__(self, reader: SlideReader, *, reason: str, mpp: float | None) -> None:
@@ -78,6 +79,7 @@ class Slide:
         self.associated = safe_associated(reader.associated)
         self.resolution, self.mpp_candidates = resolve_mpp(reader.properties, explicit=mpp, location=self.location)
         self._properties = safe_properties(reader.properties)
+        self.warnings: tuple[str, ...] = (*reader.warnings, *(self.resolution.warnings if self.resolution else ()))
 
     @property
     def properties(self) -> Mapping[str, str]:

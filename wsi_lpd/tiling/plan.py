@@ -70,7 +70,7 @@ def plan_tiling(slide: Slide, config: TileConfig) -> TilingPlan:
         ConfigError: If the step is below one pixel of the slide.
     """
     mpp = slide.mpp
-    for warning in slide.resolution.warnings if slide.resolution is not None else ():
+    for warning in slide.warnings:
         logger.warning("%s: %s", slide.name, warning)
     _refuse_upsampling(slide, config)
     area = Box(0, 0, *slide.size_px) if slide.bounds is None else slide.bounds

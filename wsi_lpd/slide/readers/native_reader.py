@@ -62,6 +62,7 @@ class NativeTiffReader:
         self.background = base.background
         self.properties: Mapping[str, str] = base.properties
         self.associated = base.associated
+        self.warnings = base.warnings
         self._native = native
         self._base = base
         self._from = (

@@ -28,6 +28,7 @@ class OpenSlideReader:
     """A slide that OpenSlide understands."""
 
     name = "openslide"
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, location: str) -> None:
         self.location = location

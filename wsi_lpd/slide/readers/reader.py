@@ -58,6 +58,8 @@ class SlideReader(Protocol):
     properties: Mapping[str, str]
     """All that the file states, people's names included: `Slide` passes on what is safe."""
     associated: tuple[str, ...]
+    warnings: tuple[str, ...]
+    """What is odd about the file, a sentence each."""
 
     def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
         """Pixels of a region that lies inside the source, composited on the background colour.
