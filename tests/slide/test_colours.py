@@ -1,4 +1,4 @@
-"""A picture looks the same whatever its file: each coding of colour in each layout, as slide and as patch, or one refusal."""
+"""A picture looks the same whatever its file, as slide and as patch: each coding of colour in each layout."""
 
 from __future__ import annotations
 

@@ -133,3 +133,12 @@ def test_a_header_that_claims_more_tiles_than_there_are__is_refused(tmp_path, si
         pytest.skip("strips are as wide as the image: nothing in the directory contradicts the width")
     with pytest.raises(SlideError, match=r"x\.tif: says it is .* px, which takes \d+ (tiles|strips), but holds"):
         open_slide(path)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "zlib"])
+def test_plain_rectangles__fit_anywhere_along_their_edges_and_are_used(tmp_path, compression):
+    image = np.full((1024, 1536, 3), 243, np.uint8)
+    image[200:815, 210:1330] = (225, 150, 190)
+    path = write(tmp_path / "x.tif", image, [image[::2, ::2], image[::4, ::4]], compression=compression)
+    with open_slide(path) as slide:
+        assert len(slide.levels) == 3

@@ -102,19 +102,19 @@ def coding_of(page: Any) -> Coding:
     extra = tuple(int(kind) for kind in page.extrasamples)
     n_colours = 3 if photometric in (RGB, YCBCR) else 1
     if samples not in (n_colours, n_colours + 1):
-        raise ImageError(
-            f"holds {samples} channels, expected RGB or grey; export the bright-field picture as 8-bit RGB"
-        )
+        raise _too_many(samples)
     # libtiff takes a fourth sample of RGB that says nothing for opacity, and so does everybody.
     is_alpha = extra[-1:] and (extra[-1] in _ALPHA or (n_colours == 3 and extra[-1] == _UNSPECIFIED))
     if samples > n_colours and not is_alpha:
-        raise ImageError(
-            f"holds {samples} channels, expected RGB or grey; export the bright-field picture as 8-bit RGB"
-        )
+        raise _too_many(samples)
     colour_map = page.colormap if photometric == PALETTE else None
     if photometric == PALETTE and colour_map is None:
         raise ImageError(f"has a palette without colours, expected a ColorMap; {_ADVICE}")
     return Coding(photometric, samples > n_colours, colour_map)
+
+
+def _too_many(channels: int) -> ImageError:
+    return ImageError(f"holds {channels} channels, expected RGB or grey; export the bright-field picture as 8-bit RGB")
 
 
 def _check_depth(page: Any) -> None:

@@ -24,7 +24,7 @@ _ROUNDING_PX: Final = 2.0
 """By how many of its own pixels a level's side may be off: halving rounds, a few times over."""
 _ROUNDING: Final = 0.01
 
-_OVERVIEW_PX: Final = 2**22
+_OVERVIEW_PX: Final = 2**20
 """A level up to this size is looked at as a whole to find structure."""
 _PLACE_PX: Final = 128
 _LOOK_PX: Final = 64
@@ -33,13 +33,15 @@ _LEAST_PX: Final = 32
 """Levels with a shorter side are used for nothing that such a place could tell."""
 _LARGEST_PX: Final = 2048
 """Longest side that is read of the finer level."""
-_N_PLACES: Final = 6
+_N_PLACES: Final = 4
 _STRUCTURE: Final = 6.0
 """Standard deviation of grey values, of 255, from which a place has structure: glass and JPEG noise have less."""
 _ALIKE: Final = 0.6
 """Correlation of a place from which both levels show the same."""
 _SHIFT: Final = 2
 """By how many of its `_LOOK_PX` pixels a place may lie elsewhere: four pixels of the level."""
+_AS_GOOD: Final = 0.05
+"""By how much the correlation may be higher elsewhere."""
 _SAME_COLOUR: Final = 25.0
 """Where nothing has structure: mean difference of colour, of 255, up to which both levels show the same."""
 
@@ -49,6 +51,10 @@ class _Place(NamedTuple):
 
     x: float
     y: float
+
+
+_SPREAD_OUT: Final = (_Place(0.3, 0.35), _Place(0.65, 0.3), _Place(0.4, 0.7), _Place(0.7, 0.65))
+"""Where to look in a pyramid of large levels only."""
 
 
 class Pyramid:
@@ -113,7 +119,7 @@ def _unlike(reader: SlideReader, levels: Sequence[int]) -> dict[int, str]:
     """Levels that show something else than the next finer one that shows the slide."""
     dropped: dict[int, str] = {}
     overviews = {i: _places(reader, i) for i in levels if math.prod(reader.levels[i].size_px) <= _OVERVIEW_PX}
-    coarsest = [place for i in list(overviews)[-2:] for place in overviews[i]]
+    coarsest = [place for i in list(overviews)[-2:] for place in overviews[i]] or list(_SPREAD_OUT)
     finer = levels[0]
     for level in levels[1:]:
         if min(reader.levels[level].size_px) < _LEAST_PX:
@@ -150,11 +156,10 @@ def _alike(reader: SlideReader, finer: int, coarser: int, places: Sequence[_Plac
         looks = [(_look(reader, finer, coarser, place), _look(reader, coarser, coarser, place)) for place in places]
     except SlideError:
         return True  # damaged there: whoever reads it is told
-    found = [_found(a, b) for a, b in looks if max(_spread(a), _spread(b)) >= _STRUCTURE]
-    if not found:
+    agree = [_agree(a, b) for a, b in looks if max(_spread(a), _spread(b)) >= _STRUCTURE]
+    if not agree:
         return all(float(np.abs(a.mean((0, 1)) - b.mean((0, 1))).mean()) <= _SAME_COLOUR for a, b in looks)
-    correlation, x, y = np.median(np.array(found), axis=0)
-    return bool(correlation >= _ALIKE and max(abs(x), abs(y)) <= _SHIFT)
+    return 2 * sum(agree) > len(agree)
 
 
 def _look(reader: SlideReader, level: int, coarser: int, place: _Place) -> Float32Array:
@@ -178,12 +183,13 @@ def _spread(look: Float32Array) -> float:
     return float(look.mean(axis=2).std())
 
 
-def _found(a: Float32Array, b: Float32Array) -> tuple[float, int, int]:
-    """Where the middle of `a` lies in `b`: how well it fits there, and by how much that is shifted along x and y."""
+def _agree(a: Float32Array, b: Float32Array) -> bool:
+    """Whether the middle of `a` is found in `b`, and where it should be: along a straight edge it fits anywhere."""
     margin = _LOOK_PX // 4
     middle = a.mean(axis=2)[margin:-margin, margin:-margin]
     if float(middle.std()) < 1e-3 or _spread(b) < 1e-3:
-        return 0.0, 0, 0
-    fits = cv2.matchTemplate(b.mean(axis=2), middle, cv2.TM_CCOEFF_NORMED)
-    row, column = np.unravel_index(int(np.nan_to_num(fits, nan=-1).argmax()), fits.shape)
-    return float(fits[row, column]), int(column) - margin, int(row) - margin
+        return False
+    fits = np.nan_to_num(cv2.matchTemplate(b.mean(axis=2), middle, cv2.TM_CCOEFF_NORMED), nan=-1)
+    near = slice(margin - _SHIFT, margin + _SHIFT + 1)
+    here = float(fits[near, near].max())
+    return here >= _ALIKE and here >= float(fits.max()) - _AS_GOOD

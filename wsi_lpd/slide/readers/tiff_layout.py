@@ -55,8 +55,8 @@ def check_layout(source: Any, *, location: str) -> bool:
         Whether its red, green and blue are separate images, which only TiffSlide puts together.
 
     Raises:
-        SlideError: If its colours cannot be RGB; if it holds several images, channels, focal planes or points in time of
-            one size; if its first image is not the largest; or if it holds fewer tiles than its size needs.
+        SlideError: If its colours cannot be RGB; if it holds several images, channels, focal planes or points in time
+            of one size; if its first image is not the largest; or if it holds fewer tiles than its size needs.
     """
     try:
         with opened_tiff(source) as tiff:
@@ -73,7 +73,7 @@ def _checked(tiff: tifffile.TiffFile) -> bool:
         coding_of(first)
     _check_tiles(first)
     if not images:
-        _check_pages([page for page in tiff.pages if isinstance(page, tifffile.TiffPage | tifffile.TiffFrame)])
+        _check_pages([page.aspage() for page in tiff.pages])
     return merges
 
 
@@ -152,7 +152,7 @@ def _check_tiles(page: tifffile.TiffPage) -> None:
         )
 
 
-def _check_pages(pages: Sequence[tifffile.TiffPage | tifffile.TiffFrame]) -> None:
+def _check_pages(pages: Sequence[tifffile.TiffPage]) -> None:
     """No two images of full size, as in a stack of focal planes, channels or sections."""
     first = pages[0]
     size = first.imagewidth, first.imagelength
