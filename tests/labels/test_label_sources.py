@@ -11,7 +11,7 @@ from PIL import Image
 
 from wsi_lpd.errors import LabelError
 from wsi_lpd.labels.folders import group_of, label_text
-from wsi_lpd.labels.sources import class_balance, read_labels, read_masks, read_patches, split_folder
+from wsi_lpd.labels.sources import class_balance, read_labels, read_patches, read_truth_masks, split_folder
 from wsi_lpd.stores import shard as shard_module
 from wsi_lpd.stores.patches_writer import StoreWriter
 from wsi_lpd.stores.shard import pack
@@ -151,7 +151,7 @@ def test_labels__val_folders_get_labels_and_masks(tmp_path):
     for given in (root / "valid", root / "valid/img"):
         table = read_labels([given], classes=NAMES)
         assert table.labels.tolist() == [[0, 0, 0, 1]]
-        label_map = read_masks(table, [0])[0]
+        label_map = read_truth_masks(table, [0])[0]
         assert (label_map[:4] == 4).all()
         assert (label_map[4:6, :3] == 1).all()
         assert (label_map[6:] == 255).all()
@@ -185,8 +185,8 @@ def test_labels__masks_follow_the_class_order(tmp_path):
     from wsi_lpd.labels.table import join
 
     joined = join([first, second], names=["one", "two"])
-    assert read_masks(joined, [0])[0, 0, :2].tolist() == [1, 2]
-    assert read_masks(joined, [1])[0, 0, :2].tolist() == [2, 1]
+    assert read_truth_masks(joined, [0])[0, 0, :2].tolist() == [1, 2]
+    assert read_truth_masks(joined, [1])[0, 0, :2].tolist() == [2, 1]
 
 
 def test_labels__csv_over_stores(tmp_path, make_store):

@@ -27,7 +27,7 @@ def masked(table, tmp_path):
     cv2.imwrite(str(path), mask)
     masks = [None] * len(table)
     masks[6] = MaskSource(path, (1, 0))
-    return replace(table, masks=tuple(masks)), mask
+    return replace(table, truth_masks=tuple(masks)), mask
 
 
 def one_by_one(network, table, rows, config):
@@ -101,7 +101,7 @@ def test_a_mask__says_which_pixels_belong_to_a_class(network, masked, config):
                 assert members[1, c, y, x] == ((part == value).mean() > 0.5)
     assert members[1, :2].any(axis=(1, 2)).all()
     assert not members[1, 2].any()
-    without = replace(table, masks=None)
+    without = replace(table, truth_masks=None)
     with torch.inference_mode():
         pseudo = class_pixels(output, without, [5, 6], config.loss).numpy()
     np.testing.assert_array_equal(members[0], pseudo[0])
@@ -143,4 +143,4 @@ def test_a_patch_with_a_mask__is_looked_at_without_a_label(masked):
     labels[6] = -1
     unlabelled = replace(table, labels=labels)
     assert 6 in choose_rows(unlabelled, 10_000)
-    assert 6 not in choose_rows(replace(unlabelled, masks=None), 10_000)
+    assert 6 not in choose_rows(replace(unlabelled, truth_masks=None), 10_000)

@@ -19,12 +19,12 @@ from small_run import SMALL
 from wsi_lpd.config import load_config
 from wsi_lpd.errors import ConfigError, TrainingError
 from wsi_lpd.labels.sources import read_patches
+from wsi_lpd.models.device import to_images
 from wsi_lpd.models.network import build_network
 from wsi_lpd.models.views import turned
 from wsi_lpd.training.data import build_features, features
 from wsi_lpd.training.data.build_features import cached_features
 from wsi_lpd.training.run.job import load_training_data, train
-from wsi_lpd.training.validation import to_images
 
 PLAIN = ["augment.mosaic=0", "augment.stain=0", "augment.brightness=0", "augment.contrast=0"]
 SHORT = [s for s in SMALL if not s.startswith(("model.scales", "model.fusion", "loss.scale"))]

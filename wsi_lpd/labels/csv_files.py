@@ -257,7 +257,7 @@ def _over_images(
         tuple(sources),
         tuple(groups),
         patch_px=common_side(sizes, str(sheet.path)),
-        masks=tuple(masks) if any(m is not None for m in masks) else None,
+        truth_masks=tuple(masks) if any(m is not None for m in masks) else None,
     )
 
 

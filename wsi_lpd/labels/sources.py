@@ -25,8 +25,8 @@ __all__ = [
     "PatchSource",
     "class_balance",
     "read_labels",
-    "read_masks",
     "read_patches",
+    "read_truth_masks",
     "split_folder",
 ]
 
@@ -76,18 +76,18 @@ def read_patches(table: LabelTable, indices: Sequence[int] | NDArray[np.integer]
     return out
 
 
-def read_masks(table: LabelTable, indices: Sequence[int] | NDArray[np.integer]) -> UInt8Array:
+def read_truth_masks(table: LabelTable, indices: Sequence[int] | NDArray[np.integer]) -> UInt8Array:
     """Label maps (n, S, S) of the patches at `indices`: class i is i + 1, 255 what the annotator left out.
 
     Raises:
         LabelError: If a patch has no mask, or it cannot be read.
     """
-    if table.masks is None or table.patch_px is None:
+    if table.truth_masks is None or table.patch_px is None:
         raise LabelError("these labels have no masks")
     side = table.patch_px
     out = np.empty((len(indices), side, side), np.uint8)
     for place, i in enumerate(indices):
-        mask = table.masks[int(i)]
+        mask = table.truth_masks[int(i)]
         if mask is None:
             raise LabelError(f"{table.sources[int(i)].path}: has no mask")
         meaning = np.full(256, IGNORE, np.uint8)

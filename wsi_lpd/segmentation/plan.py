@@ -19,8 +19,7 @@ from wsi_lpd.prediction.predictor import Predictor
 from wsi_lpd.prediction.windows import Place, WindowGrid, stride_for
 from wsi_lpd.segmentation.strips import StripGrid
 from wsi_lpd.slide import Slide, TissueMask
-
-_UPSAMPLING_TOLERANCE = 1.1
+from wsi_lpd.slide.resolution import is_too_coarse
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def map_stride(slide: Slide, predictor: Predictor, config: SegmentConfig) -> int
 def window_grid(slide: Slide, predictor: Predictor, config: SegmentConfig, stride: int) -> WindowGrid:
     """The grid of windows over a slide at the model's mpp."""
     scale = predictor.card.mpp / slide.mpp
-    if scale * _UPSAMPLING_TOLERANCE < 1 and not config.allow_upsampling:
+    if is_too_coarse(slide.mpp, predictor.card.mpp) and not config.allow_upsampling:
         raise SlideError(
             f"{slide.path.name}: has {slide.mpp:.4g} um per pixel, the model expects {predictor.card.mpp:.4g}; "
             "enlarging it invents detail. Use a model trained at a coarser mpp, or pass --allow-upsampling"

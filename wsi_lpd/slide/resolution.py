@@ -21,6 +21,9 @@ PLAUSIBLE_MPP: Final = (0.02, 50.0)
 PRINT_DPI: Final = (72, 75, 90, 96, 100, 120, 150, 180, 200, 240, 300, 360, 400, 600, 720, 1200)
 """What image programs write when nobody told them a resolution: 72 dpi is 352.8 um/px."""
 
+_COARSER: Final = 1.1
+"""A slide this much coarser than what is wanted still counts as the same scale: 20x scanners state 0.46 to 0.55."""
+
 _SAME: Final = 0.01
 """Two statements that differ by less than one per cent are the same: files round (0.2527, 0.253)."""
 _SQUARE: Final = 0.10
@@ -100,6 +103,11 @@ def resolve_mpp(
     warnings = tuple(_oddities(chosen, judged, objective_power(properties)))
     told = [_told(candidate, chosen) for candidate in judged]
     return Resolution(chosen.mpp, chosen.source, warnings), tuple(told)
+
+
+def is_too_coarse(slide_mpp: float, wanted_mpp: float) -> bool:
+    """Whether a slide would have to be enlarged to show it at `wanted_mpp`, by more than scanners differ."""
+    return slide_mpp > wanted_mpp * _COARSER
 
 
 def objective_power(properties: Mapping[str, str]) -> float | None:

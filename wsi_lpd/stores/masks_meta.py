@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -10,7 +9,6 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wsi_lpd.errors import StoreError
-from wsi_lpd.labels.table import LabelTable
 from wsi_lpd.stores.layout import METADATA
 
 FORMAT_VERSION: Final = 1
@@ -87,10 +85,3 @@ def read_masks_meta(path: Path) -> MasksMeta:
     except ValidationError as err:
         keys = ", ".join(".".join(map(str, problem["loc"])) or str(problem["msg"]) for problem in err.errors())
         raise StoreError(f"{path}: its attributes are damaged ({keys}); {ANEW}") from err
-
-
-def rows_digest(table: LabelTable) -> str:
-    """Hash of classes, labels and places of patches."""
-    places = "\n".join(f"{source.path.name}:{source.index}" for source in table.sources)
-    content = json.dumps(table.classes).encode() + table.labels.tobytes() + places.encode()
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -21,7 +21,7 @@ from wsi_lpd.errors import TrainingError
 from wsi_lpd.files import remove, replacing
 from wsi_lpd.labels.sources import LabelTable, PatchSource, read_patches
 from wsi_lpd.lock import locked
-from wsi_lpd.models.device import autocast
+from wsi_lpd.models.device import autocast, to_images
 from wsi_lpd.models.network import TissueNetwork
 from wsi_lpd.models.views import VIEWS, turned
 from wsi_lpd.progress import SILENT, Progress
@@ -29,7 +29,6 @@ from wsi_lpd.stores.patches import partial_path
 from wsi_lpd.stores.patches_writer import put_in_place
 from wsi_lpd.training.data.features import CacheLayout, FeatureCache, MapShape, found_identity
 from wsi_lpd.training.processes import ALONE, Processes
-from wsi_lpd.training.validation import to_images
 from wsi_lpd.versions import versions_of
 
 logger = logging.getLogger(__name__)
@@ -97,7 +96,7 @@ def cached_features(
             )  # fmt: skip
         missing = processes.from_first(missing)
         mine = missing[processes.rank :: processes.count]
-        images = _Images(replace(tables[0], sources=tuple(sources), masks=None), layout, device, batch_size)
+        images = _Images(replace(tables[0], sources=tuple(sources), truth_masks=None), layout, device, batch_size)
         with progress.stage("features", sum(len(layout.chunk_rows(c)) for c in mine), "patches") as advance:
             for chunk in mine:
                 arrays = images.chunk_maps(network, chunk, dtype, told=lambda n: (advance(n), renew()))

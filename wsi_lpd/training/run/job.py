@@ -25,7 +25,7 @@ from wsi_lpd.training.data.split import split_by_group
 from wsi_lpd.training.local_processes import companions
 from wsi_lpd.training.modes import deterministic
 from wsi_lpd.training.processes import Processes, joined
-from wsi_lpd.training.run.identity import patch_mpp, run_identity, table_fingerprint
+from wsi_lpd.training.run.identity import patch_mpp, run_identity
 from wsi_lpd.training.run.report import report_run
 from wsi_lpd.training.run.run_folder import RunFolder, choose_run
 from wsi_lpd.training.trainer import Trainer, TrainingResult
@@ -59,7 +59,7 @@ class TrainingData:
 
     training: LabelTable
     validation: LabelTable | None
-    masks: MaskStore | None = None
+    pseudo_masks: MaskStore | None = None
     """Pseudo masks of the training patches; what a decoder learns from."""
 
 
@@ -98,7 +98,7 @@ def load_training_data(
         return data
     store = MaskStore.open(masks)
     store.check_fits(data.training)
-    return replace(data, masks=store)
+    return replace(data, pseudo_masks=store)
 
 
 def one_sided_classes(table: LabelTable) -> list[str]:
@@ -154,8 +154,8 @@ def train(
         deterministic(config.train.deterministic),
     ):
         identity = run_identity(config, data.training, data.validation, n_processes=processes.count)
-        if data.masks is not None:
-            identity["masks"] = data.masks.fingerprint
+        if data.pseudo_masks is not None:
+            identity["masks"] = data.pseudo_masks.fingerprint
         run = _chosen_run(runs_dir, out, config, identity, resume, processes)
         if run.finished:
             return _finished_already(runs_dir, run, processes)
@@ -168,7 +168,7 @@ def train(
             device=chosen,
             progress=progress,
             processes=processes,
-            masks=data.masks,
+            pseudo_masks=data.pseudo_masks,
         )
         if processes.is_first:
             run.start(config, identity)
@@ -216,7 +216,7 @@ def _save(run: RunFolder, result: TrainingResult, config: Config, data: Training
         encoder=result.network.encoder,
         calibration=_calibration(result, len(table.classes)),
         metrics=_scores(result),
-        data_fingerprint=table_fingerprint(table),
+        data_fingerprint=table.fingerprint,
     )
     save_model(run.path, result.network.state_dict(), card)
 
