@@ -42,14 +42,14 @@ def main() -> None:
     """Prints one JSON object."""
     options = _options()
     device = choose_device(options.device)
-    told = {
+    printed = {
         **compared(device, options.repeats, (f"tile.patch_px={options.patch_px}", *options.set)),
         "data_wait": waited(options.device, options.set),
         "device": str(device),
         "threads": torch.get_num_threads(),
         "machine": machine(),
     }
-    print(json.dumps(told, indent=1))
+    print(json.dumps(printed, indent=1))
 
 
 def compared(device: torch.device, repeats: int, settings: Sequence[str]) -> dict[str, object]:
@@ -119,12 +119,12 @@ def waited(device: str, settings: Sequence[str]) -> dict[str, object]:
     }
 
 
-def _seconds(learner: Learner, number: int, batch: tuple[Tensor, Tensor], device: torch.device) -> float:
+def _seconds(learner: Learner, number: int, batch: Batch, device: torch.device) -> float:
     _wait(device)
-    begun = time.perf_counter()
+    work_left = time.perf_counter()
     learner.step(Place(LATE + 1 + number, TOTAL, TOTAL), [batch], logged=False)
     _wait(device)
-    return time.perf_counter() - begun
+    return time.perf_counter() - work_left
 
 
 def _wait(device: torch.device) -> None:

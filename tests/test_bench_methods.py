@@ -177,10 +177,10 @@ def result(seed, accuracy, *, refinements=("none",)):
         for gate, shift in (("none", -0.1), ("predicted", 0.0), ("oracle", 0.1))
     }
     ratios = {"n": 3, "median": accuracy, "least": 0.0, "most": 1.0}
-    told = {"seconds_per_epoch": 10.0 + seed, "data_wait": 0.01, "diversity_gradient_ratio": ratios}
+    printed = {"seconds_per_epoch": 10.0 + seed, "data_wait": 0.01, "diversity_gradient_ratio": ratios}
     return {
         "scored": dict.fromkeys(refinements, gates),
-        "training": told,
+        "training": printed,
         "peak_mb": 900.0 + seed,
         "peak_device_mb": None,
         "image_level": {"ece": 0.05},
@@ -289,9 +289,9 @@ def test_what_training_tells__averages_seconds_not_rates():
         return {"part": part, "patches_per_s": rate, "data_wait": "0.02", "diversity_gradient_ratio": ratio}
 
     rows = [line("train", "100"), line("train", "50", "0.5"), line("val", ""), line("train", "25", "0.1")]
-    told = one_run.told_by(rows, 200)
-    assert told["seconds_per_epoch"] == pytest.approx((2 + 4 + 8) / 3)
-    assert told["diversity_gradient_ratio"] == {"n": 2, "median": 0.3, "least": 0.1, "most": 0.5}
+    printed = one_run.printed_by(rows, 200)
+    assert printed["seconds_per_epoch"] == pytest.approx((2 + 4 + 8) / 3)
+    assert printed["diversity_gradient_ratio"] == {"n": 2, "median": 0.3, "least": 0.1, "most": 0.5}
 
 
 def test_held_out_images__come_back_as_they_were_kept(tmp_path):

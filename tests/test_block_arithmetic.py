@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsi_lpd.blocks import Begun, blocks_of_each, cut, runs, unheard
+from wsi_lpd.blocks import WorkLeft, blocks_of_each, cut, muted_warnings, runs
 
 WORK = st.dictionaries(st.integers(0, 400), st.integers(1, 60), min_size=1).map(lambda costs: sorted(costs.items()))
 
@@ -51,10 +51,10 @@ def test_a_slide__is_cut_only_where_workers_would_be_idle(n_slides, n_slots, n_b
 
 
 def test_begun__cuts_what_is_missing():
-    begun = Begun(missing=[2, 3, 4, 8, 9, 10], costs=[1, 1, 1, 1, 1, 1], least=3, resumed=True)
-    assert begun.blocks(16) == [range(2, 5), range(8, 11)]
-    assert begun.blocks(1) == [range(2, 11)]
-    assert Begun(was_finished=True).blocks(5) == []
+    work_left = WorkLeft(missing=[2, 3, 4, 8, 9, 10], costs=[1, 1, 1, 1, 1, 1], least=3, resumed=True)
+    assert work_left.blocks(16) == [range(2, 5), range(8, 11)]
+    assert work_left.blocks(1) == [range(2, 11)]
+    assert WorkLeft(was_finished=True).blocks(5) == []
 
 
 @given(st.sets(st.integers(0, 60)))
@@ -67,7 +67,7 @@ def test_runs__are_unbroken_and_apart(numbers):
 
 def test_unheard__keeps_warnings_back_and_errors_not(caplog):
     logger = logging.getLogger("wsi_lpd.somewhere")
-    with unheard():
+    with muted_warnings():
         logger.warning("pale")
         logger.error("broken")
     logger.warning("thin")

@@ -16,7 +16,7 @@ one would wait for the slowest. The more there are, the more is done twice."""
 
 
 @dataclass(frozen=True)
-class Begun:
+class WorkLeft:
     """A slide that is begun: what others may do of it before it is finished.
 
     Attributes:
@@ -79,7 +79,7 @@ def runs(pieces: Sequence[int]) -> list[range]:
 
 
 @contextmanager
-def unheard() -> Iterator[None]:
+def muted_warnings() -> Iterator[None]:
     """Keeps back the library's warnings: each task on a slide finds the same, and the one that finishes it tells."""
     logger = logging.getLogger("wsi_lpd")
     level = logger.level

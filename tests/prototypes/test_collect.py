@@ -71,19 +71,19 @@ def test_a_label_of_absence__keeps_a_patch_out(network, table, config):
 
 class Counter(Progress):
     def __init__(self):
-        self.told = []
+        self.totals = []
 
     @contextmanager
     def stage(self, name, total, unit):
-        self.told.append(total)
-        yield self.told.append
+        self.totals.append(total)
+        yield self.totals.append
 
 
 def test_progress__is_told_of_every_patch(network, table, config, monkeypatch):
     monkeypatch.setattr(collecting, "_BATCH_SIZE", 2)
     counter = Counter()
     collect(network, table, [1, 4, 9], config=config.loss, n_examples=1, device=CPU, progress=counter)
-    assert counter.told == [3, 2, 1]
+    assert counter.totals == [3, 2, 1]
 
 
 def test_a_mask__says_which_pixels_belong_to_a_class(network, masked, config):

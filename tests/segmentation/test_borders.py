@@ -11,7 +11,7 @@ from colour_predictor import BLUE, RED, ColourPredictor, everywhere, whole_map
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.overlay.frame import GridFrame, n_cells
 from wsi_lpd.overlay.tracing.trace import trace_regions
-from wsi_lpd.prediction.images import look_at_image
+from wsi_lpd.prediction.images import predict_image
 from wsi_lpd.slide import open_slide
 
 TURNS = {
@@ -68,7 +68,7 @@ def test_a_turned_slide__gives_the_turned_map(write_slide, turn, height, width):
 def test_evaluate_and_segment__see_the_same_beyond_the_edge(write_slide, height, width):
     image = tissue(5, height=height, width=width)
     settings = {"gate": "none", "window_px": 64, "output_stride": 1}
-    maps = look_at_image(image, ShortSighted(), SegmentConfig(**settings))
+    maps = predict_image(image, ShortSighted(), SegmentConfig(**settings))
     np.testing.assert_array_equal(maps.logits.argmax(axis=0), labels_of(write_slide, image, **settings))
 
 

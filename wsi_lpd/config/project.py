@@ -21,10 +21,8 @@ from wsi_lpd.presets import CACHED, PROTOTYPES_OF, MethodName
 class Config(Section):
     """The whole configuration of one project."""
 
-    name: str = Field("lpd", pattern=r"^[A-Za-z0-9._-]+$", description="Name of the run.")
-    method: MethodName = Field(
-        "lpd", description="The learning method; some have defaults of their own (wsi_lpd/presets.py)."
-    )
+    name: str = Field("lpd", pattern=r"^[A-Za-z0-9._-]+$", description="Name of the run, part of its folder's name.")
+    method: MethodName = Field("lpd", description="How the network learns from the labels.")
     tile: TileConfig = TileConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()

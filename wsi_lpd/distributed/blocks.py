@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from distributed import Client
 
-from wsi_lpd.blocks import Begun, blocks_of_each
+from wsi_lpd.blocks import WorkLeft, blocks_of_each
 from wsi_lpd.distributed.cluster import ClusterChoice, are_alike, n_tasks_at_once
 from wsi_lpd.distributed.tasks import Outcome, Shared, outcomes
 from wsi_lpd.errors import BusyError
@@ -41,7 +41,7 @@ class BlockWork(ABC, Generic[Item, Result]):
         """In a worker: all of it, lock included."""
 
     @abstractmethod
-    def begin(self, item: Item) -> Begun:
+    def begin(self, item: Item) -> WorkLeft:
         """In a worker: what comes before the blocks."""
 
     @abstractmethod
@@ -49,7 +49,7 @@ class BlockWork(ABC, Generic[Item, Result]):
         """In a worker: one block. Harmless beside another worker that is at the same block, or was forgotten at it."""
 
     @abstractmethod
-    def finish(self, item: Item, begun: Begun) -> Result:
+    def finish(self, item: Item, work_left: WorkLeft) -> Result:
         """In a worker: what comes after the blocks, and those that are missing. Harmless if done again."""
 
 
@@ -90,10 +90,11 @@ def outcomes_in_blocks(
 
 def _begun(work: BlockWork[Item, Result], n_blocks: int, item: Item) -> Result | Shared[Result]:
     """In a worker: begins an item, and says what follows; all of it, where that is no more than one block."""
-    begun = work.begin(item)
-    blocks = begun.blocks(n_blocks)
+    work_left = work.begin(item)
+    blocks = work_left.blocks(n_blocks)
     if len(blocks) < 2:
-        return work.finish(item, begun)
+        return work.finish(item, work_left)
     return Shared(
-        [functools.partial(work.block, item, block) for block in blocks], functools.partial(work.finish, item, begun)
+        [functools.partial(work.block, item, block) for block in blocks],
+        functools.partial(work.finish, item, work_left),
     )

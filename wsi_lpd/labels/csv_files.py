@@ -198,8 +198,8 @@ def _over_stores(
     problems.raise_any()
     kinds = {(store.meta.mpp, store.meta.patch_px): store.path for store in stores.values()}
     if len(kinds) > 1:
-        told = ", ".join(f"{px} px at {mpp:g} um/px ({path.name})" for (mpp, px), path in kinds.items())
-        raise LabelError(f"{sheet.path}: its stores hold different patches: {told}; train on patches of one kind")
+        details = ", ".join(f"{px} px at {mpp:g} um/px ({path.name})" for (mpp, px), path in kinds.items())
+        raise LabelError(f"{sheet.path}: its stores hold different patches: {details}; train on patches of one kind")
     mpp, patch_px = next(iter(kinds))
     return LabelTable(names, labels, tuple(sources), tuple(groups), mpp, patch_px)
 

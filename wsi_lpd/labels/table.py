@@ -138,8 +138,8 @@ def join(tables: Sequence[LabelTable], *, names: Sequence[str]) -> LabelTable:
         values = {getattr(table, what): name for table, name in zip(ordered, names, strict=True)}
         values.pop(None, None)
         if len(values) > 1:
-            told = ", ".join(f"{value:g} ({name})" for value, name in values.items())
-            raise LabelError(f"the sources disagree on {what}: {told}; train on patches of one kind")
+            details = ", ".join(f"{value:g} ({name})" for value, name in values.items())
+            raise LabelError(f"the sources disagree on {what}: {details}; train on patches of one kind")
     masks = [m for t in ordered for m in (t.truth_masks if t.truth_masks is not None else (None,) * len(t))]
     table = LabelTable(
         classes=first.classes,

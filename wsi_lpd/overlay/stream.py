@@ -94,10 +94,10 @@ def write_streamed_overlay(
             yield from recut(chain([first], given), strip_rows or _rows_for(first.labels.shape[1]))
 
     if max_vertices is not None:
-        fit = outline_within(cut, outline, max_vertices=max_vertices, frame=frame)
-        outline = fit.outline
+        chosen = outline_within(cut, outline, max_vertices=max_vertices, frame=frame)
+        outline = chosen.outline
         texts["max_vertices"] = str(max_vertices)
-        texts["outline_area_error"] = f"{fit.area_error:.6g}"
+        texts["outline_area_error"] = f"{chosen.area_error:.6g}"
     texts["outline_tolerance_px"] = f"{outline.tolerance_px:.6g}"
     totals = _Totals()
     batches = trace_strips(cut(), frame=frame, outline=outline, account=totals.account)

@@ -33,7 +33,7 @@ class ImageMaps:
         return highest
 
 
-def look_at_image(pixels: UInt8Array, predictor: Predictor, config: SegmentConfig) -> ImageMaps:
+def predict_image(pixels: UInt8Array, predictor: Predictor, config: SegmentConfig) -> ImageMaps:
     """Looks at an image in overlapping windows and stitches what the network says.
 
     An image no larger than a training patch is looked at as one patch, a larger one in the windows that suit the

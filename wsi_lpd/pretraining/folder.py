@@ -40,7 +40,7 @@ class PretrainFolder(RunFolder):
         """Whether the setting of a dotted key changes the weights that come out."""
         return decides_pretraining(key)
 
-    def told(self) -> dict[str, float]:
+    def last_metrics(self) -> dict[str, float]:
         """Numbers of the last step, of finished weights."""
         return dict(json.loads((self.path / ABOUT_FILE).read_text(encoding="utf-8"))["metrics"])
 

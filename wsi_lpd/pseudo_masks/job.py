@@ -56,7 +56,7 @@ class MaskSummary:
     judged_where_present: dict[str, float]
     was_finished: bool
 
-    def told(self) -> list[str]:
+    def summary_lines(self) -> list[str]:
         """A line on all of them, and one per class."""
         first = f"{self.path}: {self.n_patches:,} patches, {self.judged:.1%} of their pixels judged, the others ignored"
         width = max(map(len, self.shares))

@@ -101,8 +101,8 @@ def resolve_mpp(
     if chosen is None:
         return None, tuple(judged)
     warnings = tuple(_oddities(chosen, judged, objective_power(properties)))
-    told = [_told(candidate, chosen) for candidate in judged]
-    return Resolution(chosen.mpp, chosen.source, warnings), tuple(told)
+    verdicts = [_with_verdict(candidate, chosen) for candidate in judged]
+    return Resolution(chosen.mpp, chosen.source, warnings), tuple(verdicts)
 
 
 def is_too_coarse(slide_mpp: float, wanted_mpp: float) -> bool:
@@ -166,7 +166,7 @@ def _judge(candidate: MppCandidate) -> MppCandidate:
     return candidate if reason is None else replace(candidate, verdict=f"rejected: {reason}", believable=False)
 
 
-def _told(candidate: MppCandidate, chosen: MppCandidate) -> MppCandidate:
+def _with_verdict(candidate: MppCandidate, chosen: MppCandidate) -> MppCandidate:
     if candidate is chosen:
         return replace(candidate, verdict="used")
     if not candidate.believable:

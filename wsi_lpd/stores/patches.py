@@ -128,15 +128,15 @@ def _read_layout(path: Path, meta: StoreMeta) -> tuple[int, int]:
         shard_patches, *shard_shape = tree["chunk_grid"]["configuration"]["chunk_shape"]
         sharding = tree["codecs"][0]["configuration"]
         inner = [codec["name"] for codec in sharding["codecs"]]
-        fits = (
+        matches = (
             patch_shape == shard_shape == [side, side, 3]
             and sharding["chunk_shape"] == [1, side, side, 3]
             and inner == ["bytes", "zstd"]
             and sharding.get("index_location", "end") == "end"
         )
     except (KeyError, IndexError, TypeError, ValueError):
-        fits = False
-    if not fits:
+        matches = False
+    if not matches:
         raise StoreError(f"{path}: its `patches` are not laid out as tile writes them; tile the slide again")
     return int(n_patches), int(shard_patches)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsi_lpd.blocks import Begun
+from wsi_lpd.blocks import WorkLeft
 from wsi_lpd.distributed.blocks import BlockWork, outcomes_in_blocks
 from wsi_lpd.distributed.cluster import ClusterChoice, connected
 from wsi_lpd.distributed.slides import SlideItem, go_to
@@ -48,7 +48,7 @@ class _Tiling(BlockWork[SlideItem, TiledSlide]):
         go_to(self.folder)
         return self.task.run(item.location, slide_mpp=item.mpp)
 
-    def begin(self, item: SlideItem) -> Begun:
+    def begin(self, item: SlideItem) -> WorkLeft:
         go_to(self.folder)
         return self.task.begin(item.location, slide_mpp=item.mpp)
 
@@ -56,6 +56,6 @@ class _Tiling(BlockWork[SlideItem, TiledSlide]):
         go_to(self.folder)
         self.task.make_block(item.location, block, slide_mpp=item.mpp)
 
-    def finish(self, item: SlideItem, begun: Begun) -> TiledSlide:
+    def finish(self, item: SlideItem, work_left: WorkLeft) -> TiledSlide:
         go_to(self.folder)
-        return self.task.finish(item.location, begun, slide_mpp=item.mpp)
+        return self.task.finish(item.location, work_left, slide_mpp=item.mpp)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from wsi_lpd.blocks import Begun, unheard
+from wsi_lpd.blocks import WorkLeft, muted_warnings
 from wsi_lpd.config import TileConfig
 from wsi_lpd.errors import StoreError
 from wsi_lpd.labels.patches_csv import check_labels_kept
@@ -112,18 +112,18 @@ class SlideTask:
             report = tile_slide(slide, path, plan, threads=self.threads, overwrite=self.overwrite, progress=progress)
             return self._tiled(slide, plan, areas, report)
 
-    def begin(self, location: str | Path, *, slide_mpp: float | None = None) -> Begun:
+    def begin(self, location: str | Path, *, slide_mpp: float | None = None) -> WorkLeft:
         """Does for others what comes before the first shard; they make blocks of shards, and one of them finishes.
 
         Somebody holds the lock of the store from before this until it is finished. Errors are those of `run`.
         """
         path = self.store_path(location)
-        with unheard(), open_to_tile(location, mpp=slide_mpp) as slide:
+        with muted_warnings(), open_to_tile(location, mpp=slide_mpp) as slide:
             _, plan = self._planned(slide, path)
         writer = begin_store(path, plan, overwrite=self.overwrite)
         if writer is None:
-            return Begun(was_finished=True)
-        return Begun(writer.missing, [1] * len(writer.missing), _SHARDS_OF_BLOCK, resumed=writer.n_done > 0)
+            return WorkLeft(was_finished=True)
+        return WorkLeft(writer.missing, [1] * len(writer.missing), _SHARDS_OF_BLOCK, resumed=writer.n_done > 0)
 
     def make_block(self, location: str | Path, block: range, *, slide_mpp: float | None = None) -> None:
         """Writes what is missing of the shards `block` of a slide that `begin` has begun.
@@ -134,22 +134,22 @@ class SlideTask:
         """
         path = self.store_path(location)
         with open_to_tile(location, mpp=slide_mpp) as slide:
-            with unheard():
+            with muted_warnings():
                 plan = plan_tiling(slide, self.config)
             writer = StoreWriter(path, meta=plan.meta, coords=plan.coords, tissue=plan.tissue, block=block)
             write_missing(slide, plan, writer, threads=self.threads)
 
-    def finish(self, location: str | Path, begun: Begun, *, slide_mpp: float | None = None) -> TiledSlide:
+    def finish(self, location: str | Path, work_left: WorkLeft, *, slide_mpp: float | None = None) -> TiledSlide:
         """Puts the store of a slide that `begin` has begun in place; shards that are still missing are made here.
 
         Errors are those of `run`.
         """
-        path, waited_s = self.store_path(location), begun.waited_s()
+        path, waited_s = self.store_path(location), work_left.waited_s()
         with open_to_tile(location, mpp=slide_mpp) as slide:
             areas, plan = self._planned(slide, path)
             report = make_store(slide, path, plan, threads=self.threads, overwrite=self.overwrite)
-            if not begun.was_finished:
-                status: Status = "resumed" if begun.resumed else "written"
+            if not work_left.was_finished:
+                status: Status = "resumed" if work_left.resumed else "written"
                 report = replace(report, status=status, seconds=report.seconds + waited_s)
             return self._tiled(slide, plan, areas, report)
 

@@ -228,23 +228,23 @@ class Learner:
             self.optimizer.state.pop(vectors, None)
 
     def _seen_by(
-        self, network: Callable[..., NetworkOutput], images: Tensor, mosaic: int, known: MapsOf | None
+        self, network: Callable[..., NetworkOutput], images: Tensor, mosaic: int, frozen_maps: MapsOf | None
     ) -> NetworkOutput:
-        maps = known.maps if known is not None and images is known.images else None
+        maps = frozen_maps.maps if frozen_maps is not None and images is frozen_maps.images else None
         with autocast(self.device, self.autocast_dtype):
             return network(images, mosaic=mosaic, maps=maps)
 
-    def _seen_by_average(self, images: Tensor, mosaic: int, known: MapsOf | None) -> NetworkOutput:
+    def _seen_by_average(self, images: Tensor, mosaic: int, frozen_maps: MapsOf | None) -> NetworkOutput:
         with torch.no_grad():
-            return self._seen_by(self._teacher, images, mosaic, known)
+            return self._seen_by(self._teacher, images, mosaic, frozen_maps)
 
     def _mosaic(self, images: Tensor, draws: Draws) -> int:
         """Patches side by side in this step: two in the configured share of steps, if the batch can be laid out so.
 
         A patch must be a whole number of the encoder's cells, or its maps could not be taken apart.
         """
-        fits = len(images) % MOSAIC_SIDE**2 == 0 and images.shape[-1] % self.network.encoder.cell_px == 0
-        return MOSAIC_SIDE if draws.one() < self.config.augment.mosaic and fits else 1
+        fills = len(images) % MOSAIC_SIDE**2 == 0 and images.shape[-1] % self.network.encoder.cell_px == 0
+        return MOSAIC_SIDE if draws.one() < self.config.augment.mosaic and fills else 1
 
     def _exchange(self, *, last: bool) -> AbstractContextManager[None]:
         """Gradients of several forward passes travel once, with the last."""

@@ -158,16 +158,16 @@ def label_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
         logits: (N, C).
         labels: 1, 0 or -1 (left out), (N, C).
     """
-    known = labels >= 0
+    labelled = labels >= 0
     cell = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0).float(), reduction="none")
-    right = ((logits > 0) == (labels == 1)) | ~known
+    right = ((logits > 0) == (labels == 1)) | ~labelled
     metrics = {
-        "loss": float((cell * known).sum() / known.sum().clamp(min=1)),
+        "loss": float((cell * labelled).sum() / labelled.sum().clamp(min=1)),
         "exact_match": float(right.all(dim=1).float().mean()),
     }
     areas, scores = [], []
     for c in range(labels.shape[1]):
-        y, t = logits[known[:, c], c], labels[known[:, c], c]
+        y, t = logits[labelled[:, c], c], labels[labelled[:, c], c]
         if 0 < int(t.sum()) < len(t):
             areas.append(_auroc(y, t))
             hits = float(((y > 0) & (t == 1)).sum())

@@ -58,14 +58,14 @@ def outline_within(strips: Strips, outline: Outline, *, max_vertices: int, frame
         first_px = max(outline.tolerance_px, _LEAST_TOLERANCE_PX)
         steps = [Outline(first_px * 2 ** (k / 2), math.inf) for k in range(1, _N_STEPS + 1)]
         chosen = _finest_fit(strips, steps, frame, max_vertices)
-    facts = (
+    summary = (
         f"{chosen.n_vertices} vertices with a tolerance of {chosen.outline.tolerance_px:.3g} px "
         f"(asked for: {outline.tolerance_px:.3g}), area error {100 * chosen.area_error:.2g} %"
     )
     if chosen.n_vertices <= max_vertices:
-        logger.info("at most %d vertices: %s", max_vertices, facts)
+        logger.info("at most %d vertices: %s", max_vertices, summary)
     else:
-        logger.warning("at most %d vertices cannot be had: %s; larger min_area helps", max_vertices, facts)
+        logger.warning("at most %d vertices cannot be had: %s; larger min_area helps", max_vertices, summary)
     return chosen
 
 
@@ -73,11 +73,11 @@ def _finest_fit(strips: Strips, steps: list[Outline], frame: GridFrame | None, m
     best, first, last = None, 0, len(steps) - 1
     while first <= last:
         middle = (first + last) // 2
-        fit = _counted(strips, steps[middle], frame, max_vertices)
-        if fit.n_vertices > max_vertices:
+        counted = _counted(strips, steps[middle], frame, max_vertices)
+        if counted.n_vertices > max_vertices:
             first = middle + 1
         else:
-            best, last = fit, middle - 1
+            best, last = counted, middle - 1
     return _counted(strips, steps[-1], frame, math.inf) if best is None else best
 
 

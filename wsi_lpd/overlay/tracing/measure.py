@@ -82,10 +82,10 @@ def tally_pixels(
         column[:] = _totals(owner, np.add.reduceat(plane.reshape(-1), starts, dtype=np.int64), n_regions)
     starts = _run_starts(owner_of_pixel, winner_of_pixel)
     owner, winner = owner_of_pixel[starts].astype(np.int64), winner_of_pixel[starts]
-    known = (winner != NO_PROTOTYPE) & (owner > 0)
-    lengths = np.diff(starts, append=components.size)[known]
-    n_prototypes = int(winner[known].max(initial=0)) + 1
-    pair = (owner[known] - 1) * n_prototypes + winner[known]
+    has_prototype = (winner != NO_PROTOTYPE) & (owner > 0)
+    lengths = np.diff(starts, append=components.size)[has_prototype]
+    n_prototypes = int(winner[has_prototype].max(initial=0)) + 1
+    pair = (owner[has_prototype] - 1) * n_prototypes + winner[has_prototype]
     counts = np.bincount(pair, lengths, n_regions * n_prototypes).astype(np.int64)
     return Tally(areas_px, sums, counts.reshape(n_regions, n_prototypes))
 

@@ -244,8 +244,8 @@ def _refusal(err: Exception) -> str:
         cause is None or isinstance(cause, LookupError) or getattr(cause, "status", None) == 404
     ):
         return "no such file; check the address"
-    told = err if cause is None else cause
-    return f"cannot be opened ({_one_line(told)}); check the address, the network and whether you may read it"
+    reason = err if cause is None else cause
+    return f"cannot be opened ({_one_line(reason)}); check the address, the network and whether you may read it"
 
 
 def _one_line(err: BaseException) -> str:

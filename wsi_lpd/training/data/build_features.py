@@ -99,7 +99,7 @@ def cached_features(
         images = _Images(replace(tables[0], sources=tuple(sources), truth_masks=None), layout, device, batch_size)
         with progress.stage("features", sum(len(layout.chunk_rows(c)) for c in mine), "patches") as advance:
             for chunk in mine:
-                arrays = images.chunk_maps(network, chunk, dtype, told=lambda n: (advance(n), renew()))
+                arrays = images.chunk_maps(network, chunk, dtype, on_patches=lambda n: (advance(n), renew()))
                 for scale, values in enumerate(arrays):
                     with replacing(partial / layout.chunk_name(scale, chunk)) as temporary:
                         values.tofile(temporary)
@@ -121,7 +121,7 @@ class _Images:
 
     @torch.no_grad()
     def chunk_maps(
-        self, network: TissueNetwork, chunk: int, dtype: torch.dtype | None, *, told: Callable[[int], object]
+        self, network: TissueNetwork, chunk: int, dtype: torch.dtype | None, *, on_patches: Callable[[int], object]
     ) -> list[np.ndarray]:
         """Maps float16 (n, V, h, w, D) of a chunk's patches, one array per scale; behind the last patch zeros."""
         layout = self._layout
@@ -137,7 +137,7 @@ class _Images:
                         maps = network.maps(turned(images, code))
                     for values, found in zip(arrays, maps, strict=True):
                         values[places, code] = found.permute(0, 2, 3, 1).half().cpu().numpy()
-                told(len(batch))
+                on_patches(len(batch))
         return arrays
 
 

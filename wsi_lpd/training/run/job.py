@@ -22,7 +22,7 @@ from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.stores.masks import MaskStore
 from wsi_lpd.training.calibration import fit_background, fit_calibration
 from wsi_lpd.training.data.split import split_by_group
-from wsi_lpd.training.local_processes import companions
+from wsi_lpd.training.local_processes import extra_processes
 from wsi_lpd.training.modes import deterministic
 from wsi_lpd.training.processes import Processes, joined
 from wsi_lpd.training.run.identity import patch_mpp, run_identity
@@ -103,19 +103,19 @@ def load_training_data(
 
 def one_sided_classes(table: LabelTable) -> list[str]:
     """A warning for each class that a table tells too little of to learn it."""
-    told = []
+    warnings = []
     for i, name in enumerate(table.classes):
         present, absent = (bool((table.labels[:, i] == value).any()) for value in (1, 0))
         if not present and not absent:
-            told.append(f"class {name} is judged on none of the {len(table)} training patches: it cannot be learnt")
+            warnings.append(f"class {name} is judged on none of the {len(table)} training patches: it cannot be learnt")
         elif not present:
-            told.append(f"class {name} has no positive patch among the training patches: it cannot be learnt")
+            warnings.append(f"class {name} has no positive patch among the training patches: it cannot be learnt")
         elif not absent:
-            told.append(
+            warnings.append(
                 f"class {name} has no negative patch among the training patches: nothing says where it is not; "
                 "write 0 where it is absent"
             )
-    return told
+    return warnings
 
 
 def train(
@@ -149,7 +149,7 @@ def train(
     """
     work = partial(train, data, config, runs_dir=runs_dir, out=out, resume=resume, device=device)
     with (
-        companions(config.train.processes, work),
+        extra_processes(config.train.processes, work),
         joined(device) as processes,
         deterministic(config.train.deterministic),
     ):
