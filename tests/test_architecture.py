@@ -31,7 +31,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "labels": {*NETWORKS, *SLIDES, "wsi_lpd.tiling", "wsi_lpd.distributed"},
     "losses": {*SLIDES, "zarr", "timm", "wsi_lpd.models", "wsi_lpd.stores", "wsi_lpd.labels", "wsi_lpd.config"},
     "methods": {*SLIDES, "zarr", "wsi_lpd.stores", "wsi_lpd.labels", "wsi_lpd.training", "wsi_lpd.overlay"},
-    "models": {*SLIDES, "zarr", "wsi_lpd.stores", "wsi_lpd.labels", "wsi_lpd.methods", "wsi_lpd.training"},
+    "models": {*SLIDES, "zarr", "wsi_lpd.stores", "wsi_lpd.labels", "wsi_lpd.methods.base", "wsi_lpd.training"},
     "overlay": {*NETWORKS, *SLIDES, "zarr", "wsi_lpd.config", "wsi_lpd.stores", "wsi_lpd.labels"},
     "prediction": {*SLIDES, "zarr", "wsi_lpd.segmentation", "wsi_lpd.stores", "wsi_lpd.labels", "wsi_lpd.losses"},
     "pretraining": {*SLIDES, "wsi_lpd.segmentation", "wsi_lpd.prediction", "wsi_lpd.tiling"},

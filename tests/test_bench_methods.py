@@ -26,12 +26,16 @@ import tables  # noqa: E402
 import text_vectors  # noqa: E402
 from sizes import SIZES  # noqa: E402
 
-from wsi_lpd.config import Config, load_config  # noqa: E402
+from wsi_lpd.config import (  # noqa: E402
+    Config,
+    load_config,
+    methods,
+)
 from wsi_lpd.errors import ConfigError  # noqa: E402
 from wsi_lpd.evaluation.report import ImageCounts, Report, tally  # noqa: E402
 from wsi_lpd.evaluation.true_images import TrueImage  # noqa: E402
-from wsi_lpd.methods.vectors import read_vectors  # noqa: E402
-from wsi_lpd.presets import PRESETS  # noqa: E402
+from wsi_lpd.methods.reference import ReferenceConfig  # noqa: E402
+from wsi_lpd.methods.tpro.vectors import read_vectors  # noqa: E402
 
 NAMES = ("Tumor", "Stroma", "Immune cells")
 TRAINED = [name for name, row in ablation_rows.ROWS.items() if not row.reads]
@@ -53,7 +57,7 @@ def test_every_row__is_a_valid_configuration_unlike_all_others(row):
 
 
 def test_every_method__has_a_row():
-    first_stages = set(PRESETS) - {"decoder"}
+    first_stages = set(methods()) - {"decoder"}
     assert set(ablation_rows.METHODS) == first_stages | {f"{name}+decoder" for name in first_stages}
 
 
@@ -68,8 +72,8 @@ def test_the_ladder__ends_at_what_the_default_weighs():
 
 def test_a_row__stands_on_another():
     assert configured("R4").loss.diversity_weight == configured("R3").loss.diversity_weight == 0.5
-    assert not configured("R4").reference.class_offset
-    assert configured("R3").reference.class_offset
+    assert not configured("R4").own(ReferenceConfig).class_offset
+    assert configured("R3").own(ReferenceConfig).class_offset
     for name in ("R0", "R1", "R2", "R5", "R6a", "R6b", "R7"):
         assert configured(name).model.scores == "relative", name
     assert configured("R9").model.scores == "absolute"
@@ -391,7 +395,7 @@ def test_stand_in_vectors__are_those_of_the_names_alone(tmp_path):
     np.testing.assert_allclose(again[0], again[1])
     assert 0.3 < float(again[0] @ again[2]) < 0.95, "names that share letters are alike"
     assert abs(float(found.classes[0] @ found.classes[1])) < 0.2
-    preset = PRESETS["tpro"]
+    preset = methods()["tpro"].changes
     assert found.classes.shape[1] == preset["model.prototype_dim"]
     assert found.knowledge.shape[1] == preset["model.knowledge_dim"]
 

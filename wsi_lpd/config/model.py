@@ -182,28 +182,3 @@ class LossConfig(Section):
     )
     start: float = Field(0.2, ge=0, le=1, description="Share of training after which the terms based on masks begin.")
     ramp: float = Field(0.2, ge=0, le=1, description="Share of training over which they grow to full weight.")
-
-
-class ReferenceConfig(Section):
-    """Defects of the published LPD code, for method lpd-reference alone; two more are model.merge and model.scores."""
-
-    double_softmax: bool = Field(True, description="Defect L3: diversity takes a softmax of a softmax over positions.")
-    no_temperature: bool = Field(True, description="Defect L3: that softmax works on cosines at temperature 1.")
-    class_offset: bool = Field(True, description="Defect L2: the regions are one class off.")
-    raw_prototypes: bool = Field(
-        True,
-        description="Defects L5 and L6: diversity and refiner compare prototypes in a space nothing aligns them to.",
-    )
-    raw_background_score: bool = Field(
-        True, description="Defect L7: a background of 0.2 is compared with raw logits instead of maps in [0, 1]."
-    )
-    ungated_mask: bool = Field(True, description="Defect L8: regions may belong to classes the label excludes.")
-    image_threshold: bool = Field(
-        True, description="Defect L9: the refiner uses one threshold for all maps of an image."
-    )
-    raw_crops: bool = Field(True, description="Defect L11: the refiner's crops are multiplied by raw logits.")
-    sibling_negatives: bool = Field(True, description="Defect L12: prototypes of the same class count as negatives.")
-    decay_everything: bool = Field(True, description="Weight decay also acts on norms, biases, scales and prototypes.")
-    oracle_gate: bool = Field(
-        True, description="Defect L16: validation masks are gated by labels read off the true masks."
-    )

@@ -91,7 +91,7 @@ class Learner:
         self.objective: nn.Module = Objective(self.network, self.method)
         if processes.count > 1:
             self.objective = _parallel(self.objective)
-        self.optimizer = build_optimizer(self.network, config)
+        self.optimizer = build_optimizer(self.network, config, decays_everything=self.method.decays_everything)
         self.features: FeatureCache | None = None
         self.autocast_dtype = autocast_dtype(settings.precision, device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.autocast_dtype == torch.float16)

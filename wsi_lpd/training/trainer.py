@@ -207,7 +207,7 @@ class Trainer:
             batch_size=2 * self.config.train.batch_size,
             workers=0,
             device=self.device,
-            oracle_gate=self.config.method == "lpd-reference" and self.config.reference.oracle_gate,
+            oracle_gate=self.learner.method.oracle_gate,
             features=self.learner.features,
         )
 

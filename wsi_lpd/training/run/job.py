@@ -85,7 +85,7 @@ def load_training_data(
         StoreError: If the masks cannot be read, or are of other patches or classes.
         TrainingError: If there is too little to hold anything out.
     """
-    if (masks is not None) != (config.method == "decoder"):
+    if (masks is not None) != (config.spec.learns_from_masks):
         raise TrainingError(_MASKS_WITHOUT_DECODER if masks is not None else _DECODER_WITHOUT_MASKS)
     table = read_labels(labels, classes=classes)
     if validation:

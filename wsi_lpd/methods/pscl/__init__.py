@@ -1,10 +1,13 @@
-"""The sections `pscl`, `mlps` and `uam`: what these methods have beyond the terms that all share."""
+"""PSCL: a pseudo-supervised contrast between confident positions."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
+from wsi_lpd.config.method import LABELS_ALONE, LAST_STAGE, MethodSpec
 from wsi_lpd.config.section import Section
+
+__all__ = ["METHOD", "PsclConfig"]
 
 
 class PsclConfig(Section):
@@ -22,22 +25,10 @@ class PsclConfig(Section):
     most_per_batch: int = Field(512, ge=1, description="Positions per class and batch that take part.")
 
 
-class MlpsConfig(Section):
-    """Method mlps: the progressive dropout attention."""
-
-    attention_start: float = Field(0.15, ge=0, le=1, description="Share of training after which attention begins.")
-    least_gamma: float = Field(
-        0.65, gt=0, le=1, description="Lowest threshold of its masks, as a share of a map's maximum."
-    )
-
-
-class UamConfig(Section):
-    """Method uam: clusters of features, and the head that tells them apart, after `loss.start`."""
-
-    assignment_weight: float = Field(1.0, ge=0, description="Weight of assigning every position to its cluster.")
-    least_activation: float = Field(
-        0.3,
-        gt=0,
-        lt=1,
-        description="Lowest stretched activation of positions that are clustered, in patches of several classes.",
-    )
+METHOD = MethodSpec(
+    "pscl",
+    "a linear classifier and a contrast between confident positions, after the first of five epochs",
+    prototypes="none",
+    preset={**LABELS_ALONE, **LAST_STAGE, "loss.ramp": 0.0, "train.epochs": 5},
+    settings={"pscl": PsclConfig()},
+)
