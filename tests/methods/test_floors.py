@@ -56,7 +56,7 @@ def test_cam__refuses_several_prototypes():
 def test_a_bank__is_for_pbip_alone():
     with pytest.raises(ConfigError, match="prototypes is bank, but method lpd"):
         configured("lpd", "model.prototypes=bank")
-    with pytest.raises(ConfigError, match="prototypes is learnable with method pbip"):
+    with pytest.raises(ConfigError, match="prototypes is learnable, but method pbip"):
         configured("pbip", "model.prototypes=learnable")
 
 

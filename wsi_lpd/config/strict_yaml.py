@@ -11,6 +11,7 @@ import yaml
 from wsi_lpd.errors import ConfigError
 
 _MOST_CHARACTERS: Final = 1_000_000
+_LARGEST: Final = 2**53
 
 
 def parse_yaml(text: str, *, source: str) -> Any:
@@ -71,7 +72,9 @@ def _numbers(tree: Any) -> Any:
         return {key: _numbers(value) for key, value in tree.items()}
     if isinstance(tree, list):
         return [_numbers(value) for value in tree]
-    if (isinstance(tree, str) and tree[:1].isdigit()) or (isinstance(tree, str) and tree[:1] in "+-." and tree):
+    if isinstance(tree, int) and abs(tree) > _LARGEST:
+        raise ValueError("a whole number is larger than 2**53")
+    if isinstance(tree, str):
         with contextlib.suppress(ValueError):
-            return float(tree)
+            return float(tree) if tree[:1] in "+-.0123456789" else tree
     return tree
