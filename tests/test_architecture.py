@@ -37,6 +37,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "pretraining": {*SLIDES, "wsi_lpd.segmentation", "wsi_lpd.prediction", "wsi_lpd.tiling"},
     "prototypes": {*SLIDES, "wsi_lpd.losses", "wsi_lpd.training", "wsi_lpd.segmentation", "wsi_lpd.tiling"},
     "pseudo_masks": {*SLIDES, "lightly", "wsi_lpd.training", "wsi_lpd.pretraining", "wsi_lpd.segmentation"},
+    "qupath": {*NETWORKS, *SLIDES, "zarr", "wsi_lpd.config", "wsi_lpd.overlay", "wsi_lpd.labels", "wsi_lpd.stores"},
     "segmentation": {"zarr", "wsi_lpd.stores", "wsi_lpd.labels", "wsi_lpd.training", "wsi_lpd.tiling"},
     "slide": {*NETWORKS, "zarr", "distributed", "wsi_lpd.stores", "wsi_lpd.labels", "wsi_lpd.models", "wsi_lpd.tiling"},
     "stores": {*NETWORKS, *SLIDES, "wsi_lpd.tiling", "wsi_lpd.models", "wsi_lpd.training"},

@@ -162,13 +162,15 @@ class SlideTask:
     def _areas(self, slide: Slide) -> dict[str, list[Any]] | None:
         if self.labels.annotations is None:
             return None
-        from wsi_lpd.labels.annotations import find_annotations, read_areas  # shapely; see `job.py`
+        from wsi_lpd.labels.annotations import find_annotations  # shapely; see `job.py`
+        from wsi_lpd.qupath.regions import read_regions
 
         path = find_annotations(self.labels.annotations, slide.path, slide.name, n_slides=self.n_slides)
         if path is None:
             logger.warning("%s: no annotations at %s; its patches stay unlabelled", slide.name, self.labels.annotations)
             return None
-        return read_areas(path, bounds=slide.bounds, origin=self.labels.origin)
+        regions = read_regions(path, slide_px=slide.size_px, bounds=slide.bounds, origin=self.labels.origin)
+        return regions.classes()
 
     def _planned(self, slide: Slide, path: Path) -> tuple[dict[str, list[Any]] | None, TilingPlan]:
         """Its annotations and its plan, once it is clear that no labels would be lost."""
