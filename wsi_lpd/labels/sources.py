@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from wsi_lpd.errors import LabelError
 from wsi_lpd.images.files import read_image, read_index_mask
+from wsi_lpd.labels.class_names import check_class_names
 from wsi_lpd.labels.csv_files import read_label_csv
 from wsi_lpd.labels.folders import read_label_folder, split_folder
 from wsi_lpd.labels.table import UNKNOWN, LabelTable, MaskSource, PatchSource, class_balance, join
@@ -46,8 +47,12 @@ def read_labels(paths: Sequence[Path], *, classes: Sequence[str] | None = None) 
     """
     if not paths:
         raise LabelError("no label file or folder was given")
+    if classes is not None:
+        check_class_names(classes, where="--classes")
     tables = [_read_source(path, classes) for path in paths]
-    return join(tables, names=[str(path) for path in paths])
+    table = join(tables, names=[str(path) for path in paths])
+    check_class_names(table.classes, where=", ".join(map(str, paths)))
+    return table
 
 
 def read_patches(table: LabelTable, indices: Sequence[int] | NDArray[np.integer]) -> UInt8Array:

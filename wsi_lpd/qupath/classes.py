@@ -30,3 +30,12 @@ def kind_of(name: str | None) -> Kind:
     if base.startswith("region") and base.endswith("*"):
         return "outline"
     return "ignored" if base.endswith("*") or base == "ignore" else "class"
+
+
+def name_problem(name: str) -> str | None:
+    """What QuPath would not take in a class name, or would take for something else; None if it is good."""
+    if not name.strip():
+        return "name is blank"
+    if SEPARATOR in name:
+        return f"name {name!r} has a colon, at which QuPath splits it into a class and a sub-class; choose another"
+    return f"name {name!r} has a line break" if len(name.splitlines()) > 1 else None

@@ -13,6 +13,7 @@ import numpy as np
 from wsi_lpd.blocks import WorkLeft, muted_warnings
 from wsi_lpd.config import TileConfig
 from wsi_lpd.errors import StoreError
+from wsi_lpd.labels.class_names import check_class_names
 from wsi_lpd.labels.patches_csv import check_labels_kept
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.slide import Slide, slide_name
@@ -48,6 +49,9 @@ class LabelSource:
     annotations: Path | None = None
     complete: bool = False
     origin: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_class_names(self.classes or (), where="--classes")
 
 
 @dataclass(frozen=True)
