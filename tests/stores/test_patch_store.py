@@ -6,6 +6,7 @@ import functools
 import http.server
 import json
 import pickle
+import re
 import threading
 from pathlib import Path
 
@@ -115,10 +116,35 @@ def test_a_store_in_a_zip_file_or_consolidated__is_read(write, tmp_path, patches
     same(path, patches, PatchStore.open(path))
 
 
-def test_a_store_at_a_url__is_read(write, patches, tmp_path, monkeypatch):
+class Ranges(http.server.SimpleHTTPRequestHandler):
+    """Serves files, and parts of them as web servers of slides and stores do."""
+
+    def do_GET(self):
+        file = Path(self.translate_path(self.path))
+        if not file.is_file():
+            self.send_error(404)
+            return
+        data = file.read_bytes()
+        asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        start, end = 0, len(data)
+        if asked:
+            first, last = asked.groups()
+            start = int(first) if first else len(data) - int(last)
+            end = int(last) + 1 if first and last else len(data)
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(data[start:end])))
+        if asked:
+            self.send_header("Content-Range", f"bytes {start}-{min(end, len(data)) - 1}/{len(data)}")
+        self.end_headers()
+        self.wfile.write(data[start:end])
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_store_at_a_url__is_read(write, patches):
     path = write()
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(path.parent))
-    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *args: None)
+    handler = functools.partial(Ranges, directory=str(path.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/{path.name}"
