@@ -12,9 +12,8 @@ from PIL import Image
 from wsi_lpd.errors import LabelError
 from wsi_lpd.labels.folders import group_of, label_text
 from wsi_lpd.labels.sources import class_balance, read_labels, read_patches, read_truth_masks, split_folder
-from wsi_lpd.stores import shard as shard_module
+from wsi_lpd.stores import sizes as shard_module
 from wsi_lpd.stores.patches_writer import StoreWriter
-from wsi_lpd.stores.shard import pack
 
 ROWS = [(1, 0, 1, 0), (0, 1, 0, 0), (1, 1, 0, 1), (0, 0, 0, 0)]
 NAMES = ("TUM", "STR", "LYM", "NEC")
@@ -46,7 +45,7 @@ def make_store(tmp_path, make_meta, monkeypatch):
         coords = np.stack([np.arange(n) * 40, np.arange(n) * 80 + 3], axis=1).astype(np.int64)
         writer = StoreWriter(tmp_path / name, meta=make_meta(**changes), coords=coords, tissue=np.ones(n, np.float32))
         patches = np.random.default_rng(seed).integers(0, 256, (n, 20, 20, 3), dtype=np.uint8)
-        writer.append(pack(patches))
+        writer.append(patches)
         writer.finish()
         return patches
 

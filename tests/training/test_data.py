@@ -9,7 +9,6 @@ import torch
 from wsi_lpd.labels.sources import read_labels
 from wsi_lpd.stores.patches_meta import SlideIdentity, StoreMeta
 from wsi_lpd.stores.patches_writer import StoreWriter
-from wsi_lpd.stores.shard import pack
 from wsi_lpd.training.data import batches as data
 from wsi_lpd.training.data.batches import epoch_batches, ordered_batches, training_batches
 from wsi_lpd.types import Size
@@ -67,7 +66,7 @@ def store_table(tmp_path):
         )
         coords = np.stack([np.arange(n) * 40, np.arange(n) * 80], axis=1).astype(np.int64)
         writer = StoreWriter(tmp_path / f"{name}.zarr", meta=meta, coords=coords, tissue=np.ones(n, np.float32))
-        writer.append(pack(np.random.default_rng(seed).integers(0, 256, (n, 20, 20, 3), dtype=np.uint8)))
+        writer.append(np.random.default_rng(seed).integers(0, 256, (n, 20, 20, 3), dtype=np.uint8))
         writer.finish()
         rows += [f"{name}.zarr,{i},{name},{40 * i},{80 * i},1,{i % 2},{(i + seed) % 3 % 2}" for i in range(n)]
     path = tmp_path / "patches.csv"

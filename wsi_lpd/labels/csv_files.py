@@ -207,7 +207,7 @@ def _open_stores(sheet: Sheet, first_lines: dict[str, int], problems: Problems) 
     stores = {}
     for name in reversed(first_lines):
         try:
-            stores[name] = PatchStore.open(sheet.path.parent / name)
+            stores[name] = PatchStore.open(Path(name) if "://" in name else sheet.path.parent / name)
         except StoreError as err:
             problems.add(sheet.where(first_lines[name]), str(err))
     return stores

@@ -21,11 +21,11 @@ from wsi_lpd.models.device import choose_device
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.pseudo_masks.maker import MaskMaker
 from wsi_lpd.pseudo_masks.picture import choose_examples, draw_masks, write_png
-from wsi_lpd.stores.layout import METADATA
 from wsi_lpd.stores.masks import ARRAY, PICTURE, MaskRow, MaskStore
 from wsi_lpd.stores.masks_meta import MasksMeta, read_masks_meta
 from wsi_lpd.stores.masks_writer import MaskWriter
 from wsi_lpd.stores.patches_writer import recover
+from wsi_lpd.stores.sizes import METADATA
 from wsi_lpd.types import UInt8Array
 from wsi_lpd.versions import versions_of
 

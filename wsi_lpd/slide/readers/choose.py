@@ -10,9 +10,10 @@ from typing import Final
 
 from wsi_lpd.errors import SlideError
 from wsi_lpd.images.decode import TIFF_STARTS
+from wsi_lpd.process_local import PerProcess
 from wsi_lpd.slide.readers.byte_source import is_remote, open_source
 from wsi_lpd.slide.readers.levels import with_true_levels
-from wsi_lpd.slide.readers.reader import PerProcess, SlideReader, UnknownFormatError
+from wsi_lpd.slide.readers.reader import SlideReader, UnknownFormatError
 
 READERS: Final = ("auto", "native", "openslide", "tiffslide", "image")
 

@@ -10,7 +10,8 @@ import tifffile
 
 from wsi_lpd.errors import ImageError, SlideError
 from wsi_lpd.images.decode import is_tiff, opened_tiff, read_rgb
-from wsi_lpd.slide.readers.reader import PerProcess, levels_of
+from wsi_lpd.process_local import PerProcess
+from wsi_lpd.slide.readers.reader import levels_of
 from wsi_lpd.types import UInt8Array
 
 _WHITE = (255, 255, 255)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Protocol
 
 from wsi_lpd.errors import SlideError
 from wsi_lpd.types import Size, UInt8Array
-
-Handle = TypeVar("Handle")
 
 
 class UnknownFormatError(SlideError):
@@ -86,35 +83,6 @@ class SlideReader(Protocol):
     def close(self) -> None:
         """Gives back this process's file handle; a later read opens it again."""
         ...
-
-
-class PerProcess(Generic[Handle]):
-    """A file handle that is opened once per process, and stays behind when its owner is pickled.
-
-    Handles hold locks, caches and file positions that a fork would share or leave locked for ever, so a child
-    never touches, nor even closes, what its parent opened.
-    """
-
-    def __init__(self, open_handle: Callable[[], Handle]) -> None:
-        self._open_handle = open_handle
-        self._handles: dict[int, Handle] = {}
-
-    def get(self) -> Handle:
-        """This process's handle; when two threads come at once, both get the one that was entered first."""
-        handle = self._handles.get(os.getpid())
-        return self._handles.setdefault(os.getpid(), self._open_handle()) if handle is None else handle
-
-    def replace(self, dead: Handle, fresh: Handle) -> None:
-        """Puts `fresh` in the place of `dead`, unless another thread did so already."""
-        if self._handles.get(os.getpid()) is dead:
-            self._handles[os.getpid()] = fresh
-
-    def pop(self) -> Handle | None:
-        """Forgets and returns this process's handle."""
-        return self._handles.pop(os.getpid(), None)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_open_handle": self._open_handle, "_handles": {}}
 
 
 def levels_of(sizes_px: list[tuple[int, int]]) -> tuple[Level, ...]:

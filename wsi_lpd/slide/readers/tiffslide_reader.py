@@ -14,8 +14,9 @@ import tiffslide
 
 from wsi_lpd.errors import ImageError, SlideError
 from wsi_lpd.images.coding import RGB, Coding, coding_of
+from wsi_lpd.process_local import PerProcess
 from wsi_lpd.slide.readers.byte_source import ByteSource
-from wsi_lpd.slide.readers.reader import PerProcess, levels_of
+from wsi_lpd.slide.readers.reader import levels_of
 from wsi_lpd.types import UInt8Array
 
 # tifffile logs what it stumbles over in damaged files and then raises; the error that we make of it is enough.
