@@ -17,6 +17,7 @@ NETWORKS = {"torch", "timm", "openvino"}
 SLIDES = {*READERS, "wsi_lpd.slide"}
 
 FORBIDDEN: dict[str, set[str]] = {
+    "api": {"typer", "rich", "wsi_lpd_cli"},
     "config": {*NETWORKS, *SLIDES, "zarr", "numpy", "wsi_lpd.models"},
     "distributed": {*NETWORKS, *SLIDES, "zarr", "wsi_lpd.tiling", "wsi_lpd.segmentation", "wsi_lpd.config"},
     "evaluation": {

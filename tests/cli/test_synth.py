@@ -15,7 +15,7 @@ def run(*arguments):
     return CliRunner().invoke(app, ["synth", *map(str, arguments)])
 
 
-SMALL = ("--size", "900x600", "--mpp", 1.0, "--seed", 4)
+SMALL = ("--size", "900x600", "--slide-mpp", 1.0, "--seed", 4)
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +48,10 @@ def test_synth__again_does_nothing_and_says_so(made):
 
 def test_synth__other_parameters_are_refused_unless_overwriting(made):
     folder, _ = made
-    result = run("--out", folder, "--size", "600x900", "--mpp", 1.0, "--seed", 5)
+    result = run("--out", folder, "--size", "600x900", "--slide-mpp", 1.0, "--seed", 5)
     assert result.exit_code == 1
     assert "--overwrite" in result.stderr
-    assert run("--out", folder, "--size", "600x900", "--mpp", 1.0, "--seed", 5, "--overwrite").exit_code == 0
+    assert run("--out", folder, "--size", "600x900", "--slide-mpp", 1.0, "--seed", 5, "--overwrite").exit_code == 0
     with openslide.OpenSlide(folder / "synth-5.svs") as slide:
         assert slide.dimensions == (600, 900)
 
@@ -75,8 +75,8 @@ def test_synth__polygons_can_be_left_out_and_added_later(tmp_path):
         ("--size", "100x9000"),
         ("--size", "4096x4096x3"),
         ("--size", "-5"),
-        ("--mpp", "7"),
-        ("--mpp", "nan"),
+        ("--slide-mpp", "7"),
+        ("--slide-mpp", "nan"),
         ("--slides", "0"),
         ("--seed", "-1"),
     ],
