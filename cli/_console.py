@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import typer
 from typer.core import TyperCommand
@@ -18,6 +18,9 @@ from wsi_lpd.api.batch import collect, file_error
 from wsi_lpd.api.batch import each as ended
 from wsi_lpd.errors import OptionError, PeerError, WsiLpdError
 from wsi_lpd.progress import Advance, Progress
+
+UsageError: Final = typer.BadParameter.__mro__[1]
+"""Click's, from wherever this version of Typer has Click."""
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -66,7 +69,7 @@ def user_errors() -> Iterator[None]:
     except PeerError as err:
         raise typer.Exit(EXIT_FAILED) from err
     except OptionError as err:
-        raise typer.BadParameter(str(err)) from err
+        raise UsageError(str(err)) from err
     except WsiLpdError as err:
         say(f"error: {err}")
         raise typer.Exit(EXIT_FAILED) from err
