@@ -66,8 +66,8 @@ def test_ten_lines_of_python__write_the_files_of_the_commands(slide, tmp_path, m
         ["tile", slide.path, "--out", "patches", "--classes", names, "--annotations", slide.truth_geojson,
          "--annotations-complete", "--config", SMOKE],
         ["train", "--labels", "patches/patches.csv", "--out", "runs/one", "--config", SMOKE, "--device", "cpu"],
-        ["segment", slide.path, "--out", "m.geojson", "--model", "runs/one", "--mask", "m.ome.tif", "--picture", "m.png",
-         "--config", SMOKE, "--device", "cpu"],
+        ["segment", slide.path, "--out", "m.geojson", "--model", "runs/one", "--mask", "m.ome.tif",
+         "--picture", "m.png", "--config", SMOKE, "--device", "cpu"],
         ["evaluate", "m.geojson", "--truth", slide.truth_geojson, "--classes", names, "--draws", 50, "--out", "scores"],
     ):  # fmt: skip
         result = CliRunner().invoke(app, [str(word) for word in words])

@@ -6,3 +6,40 @@ file), `outlines`, `budget`; `trace` traces each strip, `joined` joins its regio
 And `check`, `read`, `rasterize`, `mask`, `draw`.
 The room needs numpy, scipy and shapely; only `mask` and `draw` need image libraries.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wsi_lpd.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from wsi_lpd.overlay.check import class_name_problems, geometry_problems
+    from wsi_lpd.overlay.frame import GridFrame
+    from wsi_lpd.overlay.geojson import write_overlay
+    from wsi_lpd.overlay.read import Annotation, OverlayFile, load_overlay, read_overlay
+    from wsi_lpd.overlay.stream import StreamedOverlay, write_streamed_overlay
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "check": ["class_name_problems", "geometry_problems"],
+            "frame": ["GridFrame"],
+            "geojson": ["write_overlay"],
+            "read": ["Annotation", "OverlayFile", "load_overlay", "read_overlay"],
+            "stream": ["StreamedOverlay", "write_streamed_overlay"],
+        },
+    )
+
+__all__ = [
+    "Annotation",
+    "GridFrame",
+    "OverlayFile",
+    "StreamedOverlay",
+    "class_name_problems",
+    "geometry_problems",
+    "load_overlay",
+    "read_overlay",
+    "write_overlay",
+    "write_streamed_overlay",
+]

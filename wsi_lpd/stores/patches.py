@@ -13,6 +13,7 @@ It is written in a `.partial` folder beside its place and renamed when complete 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -41,13 +42,13 @@ class PatchStore:
         StoreError: When opened, if there is no store at `path`, or one that this version cannot read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.meta = read_meta(path)
-        self._n_patches, self._shard_patches = _read_layout(path, self.meta)
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.meta = read_meta(self.path)
+        self._n_patches, self._shard_patches = _read_layout(self.path, self.meta)
 
     @classmethod
-    def open(cls, path: Path) -> PatchStore:
+    def open(cls, path: str | os.PathLike[str]) -> PatchStore:
         """Opens the finished store at `path`."""
         return cls(path)
 
