@@ -136,6 +136,12 @@ def test_a_room__reaches_nothing_above_it(room):
     assert not found
 
 
+def test_the_api__stands_on_all_rooms_and_none_on_it():
+    found = [m for m in MODULES if room_of(m) not in ("", "api") and "wsi_lpd.api" in reached_from(m)]
+    assert not found
+    assert "wsi_lpd.tiling.job" in reached_from("wsi_lpd.api.tiling")
+
+
 def test_the_reach_of_a_module__follows_every_import():
     reached = reached_from("wsi_lpd.tiling.job")
     assert {"wsi_lpd.slide.readers.native_reader", "openslide", "wsi_lpd.labels.table"} <= set(reached)

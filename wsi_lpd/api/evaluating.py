@@ -113,7 +113,7 @@ def evaluate(
         out: Folder for metrics.json, per_image.csv, confusion.csv and confusion.png.
         config: A configuration file.
         settings: Any other configuration values.
-        device: With `model`: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; a loaded model stays on its own.
+        device: With `model`: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; a loaded model is on one already.
         progress: Told of every image.
         tell: Takes each line that the command prints before the scores.
 
@@ -199,6 +199,7 @@ class _OfModel:
         model = self.model
         if isinstance(model, str | os.PathLike):
             model = load_model(model, device=self.device)
+        model.check_device(self.device)
         predictor = model.predictor
         folder = open_true_folder(
             self.truth,

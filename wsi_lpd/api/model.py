@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from wsi_lpd.api.slides import Slides
+
+logger = logging.getLogger(__name__)
 
 _SAME_MPP: Final = 0.01
 """Scales that differ by less than this share are the same."""
@@ -115,8 +118,8 @@ class Model:
 
         Args:
             image: RGB uint8 (H, W, 3), or a PIL picture of any mode.
-            mpp: Micrometres per pixel of the image; None = the model's. It is resampled to the model's scale, and
-                the result to the image's own pixels.
+            mpp: Micrometres per pixel of the image; None = the model's. The image is resampled to the model's scale,
+                and the result to the image's own pixels; the log warns of a coarser image, which is enlarged.
             gate: Weigh classes by whether they occur nearby: `auto`, `predicted` or `none`.
             config: A configuration file, or a section `segment`.
             settings: Other configuration values, such as `["segment.views=8", "segment.refine=pamr"]`.
@@ -126,8 +129,10 @@ class Model:
             ConfigError: If a setting is wrong.
         """
         pixels = _rgb(image)
+        if mpp is not None and _positive(mpp) > self.mpp * (1 + _SAME_MPP):
+            logger.warning("image has %.4g um/px, coarser than the model's %.4g: it is enlarged", mpp, self.mpp)
         one_of("--gate", gate, ("auto", "predicted", "none"))
-        scale = 1.0 if mpp is None else _positive(mpp) / self.mpp
+        scale = 1.0 if mpp is None else mpp / self.mpp
         size_px = Size(pixels.shape[1], pixels.shape[0])
         looked = pixels if abs(scale - 1) < _SAME_MPP else resize(pixels, _scaled(size_px, scale))
         chosen = config if isinstance(config, SegmentConfig) else configuration(config, settings).segment
@@ -149,6 +154,15 @@ class Model:
         Returns, and raises: As `wsi_lpd.segment`.
         """
         return segment(slides, out, model=self, **options)
+
+    def check_device(self, device: str) -> None:
+        """Refuses another device than the model's own.
+
+        Raises:
+            OptionError: If `device` is neither `auto` nor where the model is.
+        """
+        if device != "auto" and choose_device(device).type != self.predictor.device.type:
+            raise OptionError(f"--device {device}: the model is on {self.predictor.device}; load it there instead")
 
     def __repr__(self) -> str:
         """Name, classes and scale."""

@@ -104,6 +104,7 @@ class _Call:
 
         if self.model is None or isinstance(self.model, Path):
             return SegmentJob.prepare(self.model, self.config, device=self.device, progress=self.progress)
+        self.model.check_device(self.device)
         return SegmentJob(self.model.predictor, self.model.run, self.config, progress=self.progress)
 
 
@@ -160,7 +161,7 @@ def segment(
         picture: Also write a picture of the overlay here (.png); for one slide.
         config: A configuration file.
         settings: Any other configuration values, `["segment.views=8"]` or `{"segment.views": 8}`.
-        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; a loaded model stays on its own.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; a loaded model is on one already.
         workers: Processes of this machine that share the slides; scripts that set it need a `__main__` guard.
         scheduler: Address of a running Dask scheduler.
         scheduler_file: File that a running Dask scheduler has written.
