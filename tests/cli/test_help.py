@@ -1,6 +1,7 @@
 """What the commands print of themselves, and that each is a thin layer on the function of its name."""
 
 import ast
+import importlib
 import inspect
 import subprocess
 import sys
@@ -182,3 +183,42 @@ def test_help__is_quick():
         )
         seconds.append(time.perf_counter() - start)
     assert min(seconds) < 0.7
+
+
+VALUES = {
+    "mpp": 0.7, "patch_size": 72, "stride": 31, "min_tissue": 0.3, "tissue_mask": Path("m.png"), "overlap": 0.35,
+    "gate": "none", "simplify": 2.5, "max_vertices": 77, "min_area": 12.0, "min_hole": 34.0, "merge": True,
+    "origin": "level0", "allow_upsampling": True, "refine": "pamr",
+}  # fmt: skip
+REQUIRED = {"tile": ["s.svs"], "segment": ["s.svs", "--out", "m.geojson"], "evaluate": ["--model", "r", "--truth", "t"]}
+
+
+class Resolved(Exception):  # noqa: N818 - carries a configuration, and ends the command where it is complete
+    pass
+
+
+@pytest.mark.parametrize(("name", "option"), [(n, o) for n in CONFIGURED for o in CONFIGURED[n]])
+def test_an_option__sets_its_key_and_no_other(name, option, monkeypatch):
+    home = importlib.import_module(
+        {"tile": "wsi_lpd.api.tiling", "segment": "wsi_lpd.api.segmenting"}.get(name, "wsi_lpd.api.evaluating")
+    )
+    resolve = home.configuration
+
+    def stop(*given):
+        raise Resolved(resolve(*given))
+
+    monkeypatch.setattr(home, "configuration", stop)
+    value = VALUES[option]
+    words = [f"--{option.replace('_', '-')}", *([] if value is True else [str(value)])]
+    result = CliRunner().invoke(app, [name, *REQUIRED[name], *words])
+    assert isinstance(result.exception, Resolved), result.output
+    assert flat(result.exception.args[0]) == {**flat(Config()), CONFIGURED[name][option]: value}
+
+
+def flat(config, prefix=""):
+    """The values of a configuration by dotted key."""
+    values = {}
+    for key in type(config).model_fields:
+        value = getattr(config, key)
+        values |= flat(value, f"{prefix}{key}.") if hasattr(type(value), "model_fields") else {f"{prefix}{key}": value}
+    return values
