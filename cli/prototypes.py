@@ -25,7 +25,7 @@ LabelsOption = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    optional("--out", "-o", metavar="FOLDER", help="Folder for the three files.", default="the run folder"),
+    optional("--out", "-o", metavar="FOLDER", help="Folder to write to.", default="the run folder"),
 ]
 
 

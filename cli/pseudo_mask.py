@@ -32,6 +32,7 @@ def pseudo_mask(
     """Make pseudo-masks of a model's training patches.
 
     They say where in a patch its labelled tissues lie; train a decoder on them with `train --set method=decoder`.
+
     Re-running resumes; --overwrite starts over.
     """
     with user_errors():
