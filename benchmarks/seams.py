@@ -22,7 +22,7 @@ from wsi_lpd.models.saved.runs import find_run
 from wsi_lpd.prediction.predictor import Predictor
 from wsi_lpd.segmentation.plan import MapPlan, plan_map
 from wsi_lpd.segmentation.segmenter import segment_slide
-from wsi_lpd.segmentation.slide_map import looked_at
+from wsi_lpd.segmentation.slide_map import tissue_to_segment
 from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     predictor = Predictor.load(find_run(options.model), choose_device("auto"))
     config = predictor.card.config.segment
     with open_slide(options.slide) as slide:
-        tissue = looked_at(slide, find_tissue(slide, config.tissue), predictor, config)
+        tissue = tissue_to_segment(slide, find_tissue(slide, config.tissue), predictor, config)
         plan, plain = labels_of(slide, tissue, predictor, config)
         grid, stride = plan.grid, plan.stride
         changed = {}

@@ -140,7 +140,7 @@ def tile(
         )
         job = TileJob(task)
         failures = (
-            _foresee(job, found, mpps, resolved, as_json)
+            _forecast(job, found, mpps, resolved, as_json)
             if dry_run
             else _tile(job, found, mpps, resolved, as_json, cluster)
         )
@@ -206,14 +206,14 @@ def _tiled_elsewhere(
         yield outcome.item.location, outcome.error
 
 
-def _foresee(
+def _forecast(
     job: TileJob, slides: list[str], mpps: dict[str, float], config: TileConfig, as_json: bool
 ) -> list[tuple[str, str]]:
     forecasts: list[Forecast] = []
 
     def work(slide: str) -> None:
         job.claim(slide)
-        seen = job.task.foresee(slide, slide_mpp=mpps.get(slide))
+        seen = job.task.forecast(slide, slide_mpp=mpps.get(slide))
         say(f"{seen.slide}: {seen.n_patches} patches, {_size(seen.n_bytes)}, about {_duration(seen.seconds)}")
         forecasts.append(seen)
 

@@ -1,4 +1,4 @@
-"""What a method or a cache changes in the defaults; a configuration file and `--set` still win over it."""
+"""The defaults that a method or the feature cache changes; a configuration file and `--set` override them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROTOTYPES_OF: Final[Mapping[MethodName, str]] = {
     "mlps": "none",
     "decoder": "none",
 }
-"""What `model.prototypes` is where it is not `learnable`."""
+"""The methods whose `model.prototypes` is not `learnable`, with its value."""
 
 _LABELS_ALONE: Final[Mapping[str, Any]] = {
     "loss.exclusion_weight": 0.0,
@@ -26,7 +26,7 @@ _LABELS_ALONE: Final[Mapping[str, Any]] = {
     "loss.revive_below": 0.0,
     "augment.mosaic": 0.0,
 }
-"""Without what is ours; encoder, colour augmentation, optimiser and length of training stay equal for every method."""
+"""Without the additions of LPD; encoder, colour augmentation, optimiser and training length are the same for all."""
 
 _LAST_STAGE: Final[Mapping[str, Any]] = {
     "model.scales": [3],
@@ -35,7 +35,7 @@ _LAST_STAGE: Final[Mapping[str, Any]] = {
     "loss.similarity_weight": 0.0,
     "model.prototypes_per_class": 1,
 }
-"""A linear classifier of the last stage."""
+"""A linear classifier on the last stage."""
 
 PRESETS: Final[Mapping[MethodName, Mapping[str, Any]]] = {
     "lpd": {},
@@ -81,10 +81,11 @@ PRESETS: Final[Mapping[MethodName, Mapping[str, Any]]] = {
     },
     "decoder": {"model.prototypes": "none"},
 }
-"""`pbip`: k-means bank of three, the refiner from the first step. `lpd-reference`: the shipped configuration of the
-published code (K = 3, weights, abrupt start after 3,000 of 18,744 iterations); its last two scales have weight 1.
-Its prototypes are as long as the last map of the default encoder, since the published diversity compares the two.
-`pscl`: the contrast begins after the first of five epochs. `tpro`: vectors as long as those of its text encoders."""
+"""`pbip`: a k-means bank of three, with the refiner from the first step. `lpd-reference`: the configuration shipped
+with the published code (K = 3, its weights, abrupt start after 3,000 of 18,744 iterations); its last two scales have
+weight 1. Its prototypes have the dimension of the default encoder's last map, since the published diversity loss
+compares the two. `pscl`: the contrast starts after the first of five epochs. `tpro`: vectors of the dimension of its
+text encoders."""
 
 CACHED: Final[Mapping[str, float]] = {
     "augment.mosaic": 0.0,
@@ -94,4 +95,4 @@ CACHED: Final[Mapping[str, float]] = {
     "augment.blur": 0.0,
     "decoder.single_label": 0.0,
 }
-"""With `train.cache_features`: what a patch looks like is decided once. The eight flips and turns are cached views."""
+"""With `train.cache_features` each patch has a fixed appearance; its eight flips and rotations are cached as views."""

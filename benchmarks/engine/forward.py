@@ -25,7 +25,7 @@ from wsi_lpd.prediction.predictor import Predictor
 from wsi_lpd.prediction.windows import Batch, in_batches
 from wsi_lpd.segmentation.bands import BandReader
 from wsi_lpd.segmentation.plan import plan_map
-from wsi_lpd.segmentation.slide_map import looked_at
+from wsi_lpd.segmentation.slide_map import tissue_to_segment
 from wsi_lpd.slide import find_tissue, open_slide
 
 WARM_UP = 2
@@ -41,7 +41,7 @@ def main() -> None:
         network = network.with_encoder(encoder)
     predictor = Predictor(network, card, torch.device("cpu"))
     with open_slide(path) as slide:
-        tissue = looked_at(slide, find_tissue(slide, settings.tissue), predictor, settings)
+        tissue = tissue_to_segment(slide, find_tissue(slide, settings.tissue), predictor, settings)
         plan = plan_map(slide, tissue, predictor, settings)
         with BandReader(slide, plan.grid, plan.columns_of_rows, threads=2) as reader:
             batches = list(in_batches(plan.places, plan.batch_size, window_px=plan.grid.window_px, cut=reader.cut))

@@ -16,7 +16,7 @@ from wsi_lpd.models.saved.load import load_network
 from wsi_lpd.prediction.predictor import Predictor
 from wsi_lpd.segmentation.plan import plan_map
 from wsi_lpd.segmentation.segmenter import segment_slide
-from wsi_lpd.segmentation.slide_map import looked_at
+from wsi_lpd.segmentation.slide_map import tissue_to_segment
 from wsi_lpd.slide import find_tissue, open_slide
 from wsi_lpd.types import UInt8Array
 
@@ -52,7 +52,7 @@ def _map(model: Path, path: Path, batch: int, engine: str) -> tuple[UInt8Array, 
         predictor = predictor.with_openvino(strict=True)
     settings = load_config(None, [f"segment.batch_size={batch}"]).segment
     with open_slide(path) as slide:
-        tissue = looked_at(slide, find_tissue(slide, settings.tissue), predictor, settings)
+        tissue = tissue_to_segment(slide, find_tissue(slide, settings.tissue), predictor, settings)
         plan = plan_map(slide, tissue, predictor, settings)
         strips = list(segment_slide(slide, tissue, predictor, settings, plan=plan))
     labels = np.concatenate([strip.labels for strip in strips])

@@ -13,8 +13,8 @@ import pytest
 from distributed import Client
 
 from wsi_lpd.distributed.cluster import ClusterChoice, connected
-from wsi_lpd.distributed.slides import go_to
-from wsi_lpd.distributed.tasks import Shared, outcomes
+from wsi_lpd.distributed.slides import enter_folder
+from wsi_lpd.distributed.tasks import Subtasks, outcomes
 from wsi_lpd.errors import ClusterError, SlideError
 
 
@@ -50,11 +50,11 @@ def test_work_that_others_can_share__is_finished_when_every_part_is_done(client:
     def part(item: int, number: int) -> None:
         (tmp_path / f"{item}-{number}").write_text(str(os.getpid()))
 
-    def work(item: int) -> int | Shared[int]:
+    def work(item: int) -> int | Subtasks[int]:
         def finish() -> int:
             return len(list(tmp_path.glob(f"{item}-*")))
 
-        return -1 if item == 0 else Shared([partial(part, item, number) for number in range(item - 1)], finish)
+        return -1 if item == 0 else Subtasks([partial(part, item, number) for number in range(item - 1)], finish)
 
     found = {outcome.item: (outcome.result, outcome.error) for outcome in outcomes(client, work, range(5))}
     assert found == {0: (-1, None), 1: (0, None), 2: (1, None), 3: (2, None), 4: (3, None)}
@@ -72,8 +72,8 @@ def test_an_error_in_a_part__is_told_once_and_ends_its_item_alone(client: Client
         while item == "bad" and not told.exists() and time.monotonic() < end:
             time.sleep(0.01)
 
-    def work(item: str) -> Shared[str]:
-        return Shared([partial(part, item, number) for number in range(20)], partial(str.upper, item))
+    def work(item: str) -> Subtasks[str]:
+        return Subtasks([partial(part, item, number) for number in range(20)], partial(str.upper, item))
 
     found = []
     for outcome in outcomes(client, work, ["bad", "good"]):
@@ -94,8 +94,8 @@ def test_a_part_that_is_killed__is_tried_again(client: Client, tmp_path: Path) -
             os.kill(os.getpid(), signal.SIGKILL)
         (tmp_path / f"done {number}").touch()
 
-    def work(item: str) -> Shared[int]:
-        return Shared([partial(part, number) for number in range(3)], lambda: len(list(tmp_path.glob("done *"))))
+    def work(item: str) -> Subtasks[int]:
+        return Subtasks([partial(part, number) for number in range(3)], lambda: len(list(tmp_path.glob("done *"))))
 
     assert [outcome.result for outcome in outcomes(client, work, ["slide"])] == [3]
     assert (tmp_path / "died").exists()
@@ -126,8 +126,8 @@ def test_a_task_that_kills_every_worker__is_given_up_by_name() -> None:
         if item == "huge":
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def work(item: str) -> str | Shared[str]:
-        return item if item == "small" else Shared([partial(part, item)], lambda: item)
+    def work(item: str) -> str | Subtasks[str]:
+        return item if item == "small" else Subtasks([partial(part, item)], lambda: item)
 
     with connected(ClusterChoice(workers=1)) as alone:
         found = {outcome.item: outcome.error for outcome in outcomes(alone, work, ["huge", "small"])}
@@ -165,4 +165,4 @@ def test_a_scheduler_file_that_is_not_there__is_told_at_once(tmp_path: Path) -> 
 
 def test_a_folder_that_a_worker_does_not_have__is_told(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="all machines share"):
-        go_to(tmp_path / "only-there")
+        enter_folder(tmp_path / "only-there")

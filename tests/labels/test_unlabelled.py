@@ -80,8 +80,8 @@ def test_patches_of_two_kinds__are_refused(write, tmp_path):
 
 def test_what_holds_no_patches__is_told(write, tmp_path, make_meta):
     for given, told in (
-        ([], "no store, patches.csv or folder was given"),
-        ([tmp_path], "holds neither stores of patches"),
+        ([], "no patches were given; pass patch stores"),
+        ([tmp_path], "has no patches; expected patch stores"),
         ([tmp_path / "no.zarr"], "no such store, file or folder"),
         ([write_csv(tmp_path / "t.csv", [["name"], ["x"]])], "expected store and index"),
         ([write_csv(tmp_path / "u.csv", [["image"]])], "has no rows"),
@@ -90,7 +90,7 @@ def test_what_holds_no_patches__is_told(write, tmp_path, make_meta):
         with pytest.raises(LabelError, match=told):
             read_unlabelled(given)
     write("empty.zarr", 0)
-    with pytest.raises(LabelError, match=r"empty\.zarr: hold no patches"):
+    with pytest.raises(LabelError, match=r"empty\.zarr: no patches found"):
         read_unlabelled([tmp_path / "empty.zarr"])
     (tmp_path / "other.zarr").mkdir()
     (tmp_path / "other.zarr" / "zarr.json").write_text("{}")

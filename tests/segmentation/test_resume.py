@@ -136,10 +136,10 @@ def test_strips_behind_a_gap__are_kept_and_the_same_bytes_are_written(tmp_path, 
     whole, left = outputs_in(tmp_path / "whole"), outputs_in(tmp_path / "left")
     told = job_of().run(str(slide_path), whole)
     job = job_of()
-    begun = job.begin(str(slide_path), left)
-    assert list(begun.missing) == list(range(len(begun.missing)))
-    assert len(begun.missing) > 5
-    last = begun.missing[-1]
+    work_left = job.begin(str(slide_path), left)
+    assert list(work_left.missing) == list(range(len(work_left.missing)))
+    assert len(work_left.missing) > 5
+    last = work_left.missing[-1]
     for block in (range(1, 2), range(last - 1, last + 1)):
         job.make_block(str(slide_path), left, block)
     kept = {path: path.stat().st_mtime_ns for path in left.working_folder.glob("*.strip")}
@@ -156,10 +156,10 @@ def test_strips_behind_a_gap__are_kept_and_the_same_bytes_are_written(tmp_path, 
 
 
 def in_blocks(slide_path, outputs, job, **options):
-    begun = job.begin(slide_path, outputs, **options)
-    for block in reversed(begun.blocks(3)):
+    work_left = job.begin(slide_path, outputs, **options)
+    for block in reversed(work_left.blocks(3)):
         job.make_block(slide_path, outputs, block)
-    return begun
+    return work_left
 
 
 def test_blocks_in_any_order__give_the_files_of_one_run_also_if_they_are_finished_twice(tmp_path, slide_path):
@@ -167,15 +167,15 @@ def test_blocks_in_any_order__give_the_files_of_one_run_also_if_they_are_finishe
     told = job_of().run(str(slide_path), whole)
     predictor = MoodyPredictor(mpp=0.61)
     job = job_of(predictor=predictor)
-    begun = in_blocks(str(slide_path), shared, job)
+    work_left = in_blocks(str(slide_path), shared, job)
     n_seen = predictor.n_seen
-    assert len(begun.blocks(3)) > 1
+    assert len(work_left.blocks(3)) > 1
     assert told.n_windows < n_seen < 2 * told.n_windows
-    summary = job.finish(str(slide_path), shared, begun)
+    summary = job.finish(str(slide_path), shared, work_left)
     assert (summary.n_regions, summary.area_mm2, summary.was_finished) == (told.n_regions, told.area_mm2, False)
     assert predictor.n_seen == n_seen
     assert files_of(shared) == files_of(whole)
-    assert job.finish(str(slide_path), shared, begun).was_finished
+    assert job.finish(str(slide_path), shared, work_left).was_finished
     assert job.begin(str(slide_path), shared).was_finished
     assert sorted(p.name for p in (tmp_path / "shared").iterdir()) == ["map.geojson", "map.ome.tif", "map.png"]
 
@@ -186,9 +186,9 @@ def test_overwrite_in_blocks__replaces_the_files_at_the_end(tmp_path, slide_path
     job_of(other).run(str(slide_path), whole)
     job_of().run(str(slide_path), shared)
     before = files_of(shared)
-    begun = in_blocks(str(slide_path), shared, job_of(other), overwrite=True)
+    work_left = in_blocks(str(slide_path), shared, job_of(other), overwrite=True)
     assert files_of(shared) == before != files_of(whole)
-    assert not job_of(other).finish(str(slide_path), shared, begun, overwrite=True).was_finished
+    assert not job_of(other).finish(str(slide_path), shared, work_left, overwrite=True).was_finished
     assert files_of(shared) == files_of(whole)
 
 
@@ -207,10 +207,10 @@ def test_a_slide_in_blocks__is_warned_of_once(tmp_path, slide_path, monkeypatch,
     outputs = outputs_in(tmp_path)
     monkeypatch.setattr(map_module, "find_tissue", lambda slide, _: TissueMask(np.zeros((5, 7), bool), 200.0, 200.0))
     job = job_of()
-    begun = job.begin(str(slide_path), outputs)
-    for block in begun.blocks(2):
+    work_left = job.begin(str(slide_path), outputs)
+    for block in work_left.blocks(2):
         job.make_block(str(slide_path), outputs, block)
-    summary = job.finish(str(slide_path), outputs, begun)
+    summary = job.finish(str(slide_path), outputs, work_left)
     assert (summary.n_windows, summary.n_regions) == (0, 0)
     assert [r.getMessage() for r in caplog.records if r.levelname == "WARNING"] == [
         f"{slide_path}: no tissue found; the overlay will be empty"

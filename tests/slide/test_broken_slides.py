@@ -34,7 +34,7 @@ def test_open__a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(b"", "is empty"), (b"just text", "does not know its format"), (b"II*\0" + b"\7" * 99, "")]
+    ("content", "told"), [(b"", "is empty"), (b"just text", "does not support its format"), (b"II*\0" + b"\7" * 99, "")]
 )
 def test_open__no_slide_at_all(tmp_path: Path, content: bytes, told: str) -> None:
     (tmp_path / "x.svs").write_bytes(content)

@@ -253,6 +253,6 @@ def test_url__without_jpeg_tiles_is_read_through_tiffslide(write_slide: WriteSli
     path = write_slide(picture)
     slide = open_slide(f"file://{path}")
     assert (slide.reader, slide.name) == ("tiffslide", "slide one")
-    assert slide.reader_reason == "the slide is remote; its full resolution is no plain grid of JPEG tiles"
+    assert slide.reader_reason == "the slide is remote; its full resolution is not a regular grid of JPEG tiles"
     assert np.array_equal(slide.read(Box(5, 6, 90, 80), Size(90, 80)), picture[6:86, 5:95])
     assert slide.fingerprint == open_slide(path).fingerprint

@@ -34,17 +34,17 @@ def shards_in(folder):
 
 def test_blocks_in_any_order__give_the_store_of_one_run(tmp_path, path, task, tile_config):
     whole = SlideTask(tmp_path / "whole", tile_config).run(path)
-    begun = task.begin(path)
-    assert (list(begun.missing), begun.resumed) == (list(range(16)), False)
-    blocks = begun.blocks(3)
+    work_left = task.begin(path)
+    assert (list(work_left.missing), work_left.resumed) == (list(range(16)), False)
+    blocks = work_left.blocks(3)
     assert [len(block) for block in blocks] == [6, 5, 5]
     for block in reversed(blocks):
         task.make_block(path, block)
-    tiled = task.finish(path, begun)
+    tiled = task.finish(path, work_left)
     assert files_of(task.out) == files_of(tmp_path / "whole")
     assert (tiled.report.status, tiled.report.n_patches) == ("written", 234)
     np.testing.assert_array_equal(tiled.boxes, whole.boxes)
-    assert task.finish(path, begun).report.status == "written"  # a worker died before it could tell
+    assert task.finish(path, work_left).report.status == "written"  # a worker died before it could tell
     assert task.begin(path).was_finished
     assert task.finish(path, task.begin(path)).report.status == "unchanged"
 
@@ -56,8 +56,8 @@ def test_shards_behind_a_gap__are_kept_and_the_rest_is_the_same(tmp_path, path, 
     task.make_block(path, range(15, 16))
     partial = task.out / "Tiny-1.zarr.partial"
     assert shards_in(partial) == [4, 5, 6, 15]
-    begun = task.begin(path)
-    assert (list(begun.missing), begun.resumed) == ([*range(4), *range(7, 15)], True)
+    work_left = task.begin(path)
+    assert (list(work_left.missing), work_left.resumed) == ([*range(4), *range(7, 15)], True)
     written = []
     original = StoreWriter._write_shard
     monkeypatch.setattr(StoreWriter, "_write_shard", lambda writer: written.append(writer._next) or original(writer))
@@ -134,10 +134,10 @@ def test_overwrite_in_blocks__keeps_the_old_store_to_the_end(tmp_path, path, tas
     task.run(path)
     before = files_of(task.out / "Tiny-1.zarr")
     other = SlideTask(task.out, tile_config.model_copy(update={"min_tissue": 0.2}), overwrite=True)
-    begun = other.begin(path)
-    for block in begun.blocks(2):
+    work_left = other.begin(path)
+    for block in work_left.blocks(2):
         other.make_block(path, block)
     assert files_of(task.out / "Tiny-1.zarr") == before
-    assert other.finish(path, begun).report.status == "written"
+    assert other.finish(path, work_left).report.status == "written"
     SlideTask(tmp_path / "whole", other.config).run(path)
     assert files_of(task.out) == files_of(tmp_path / "whole")

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wsi_lpd.blocks import Begun
+from wsi_lpd.blocks import WorkLeft
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.distributed.blocks import BlockWork, outcomes_in_blocks
 from wsi_lpd.distributed.cluster import ClusterChoice, connected
-from wsi_lpd.distributed.slides import SlideItem, go_to
+from wsi_lpd.distributed.slides import SlideItem, enter_folder
 from wsi_lpd.distributed.tasks import Outcome
 from wsi_lpd.versions import versions_of
 
@@ -89,19 +89,19 @@ class _Segmenting(BlockWork["SlideItem", "SegmentSummary"]):
         job, outputs = self._job(), self.targets[item.location]
         return job.run(item.location, outputs, slide_mpp=item.mpp, overwrite=self.task.overwrite)
 
-    def begin(self, item: SlideItem) -> Begun:
+    def begin(self, item: SlideItem) -> WorkLeft:
         job, outputs = self._job(), self.targets[item.location]
         return job.begin(item.location, outputs, slide_mpp=item.mpp, overwrite=self.task.overwrite)
 
     def block(self, item: SlideItem, block: range) -> None:
         self._job().make_block(item.location, self.targets[item.location], block, slide_mpp=item.mpp)
 
-    def finish(self, item: SlideItem, begun: Begun) -> SegmentSummary:
+    def finish(self, item: SlideItem, work_left: WorkLeft) -> SegmentSummary:
         job, outputs = self._job(), self.targets[item.location]
-        return job.finish(item.location, outputs, begun, slide_mpp=item.mpp, overwrite=self.task.overwrite)
+        return job.finish(item.location, outputs, work_left, slide_mpp=item.mpp, overwrite=self.task.overwrite)
 
     def _job(self) -> SegmentJob:
-        go_to(self.folder)
+        enter_folder(self.folder)
         return _prepared(self.task.run, self.task.config, self.task.device)
 
 

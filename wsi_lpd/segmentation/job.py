@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import wsi_lpd
-from wsi_lpd.blocks import Begun, unheard
+from wsi_lpd.blocks import WorkLeft, muted_warnings
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.files import remove_leftovers
 from wsi_lpd.lock import locked
@@ -93,18 +93,18 @@ class SegmentJob:
 
     def begin(
         self, location: str, outputs: Outputs, *, slide_mpp: float | None = None, overwrite: bool = False
-    ) -> Begun:
+    ) -> WorkLeft:
         """Does for others what comes before the first strip; they make blocks of strips, and one of them finishes.
 
         Somebody holds the lock of the overlay from before this until it is finished. Arguments and errors are those of
         `run`.
         """
         if not _clear(outputs, overwrite=overwrite):
-            return Begun(was_finished=True)
+            return WorkLeft(was_finished=True)
         with open_slide(location, mpp=slide_mpp) as slide:
-            with unheard():
+            with muted_warnings():
                 slide_map = SlideMap.planned(slide, self._predictor, self._config)
-            return slide_map.begun(slide_map.store(outputs.working_folder))
+            return slide_map.work_left(slide_map.store(outputs.working_folder))
 
     def make_block(self, location: str, outputs: Outputs, block: range, *, slide_mpp: float | None = None) -> None:
         """Makes what is missing of the strips `block` of a slide that `begin` has begun.
@@ -114,7 +114,7 @@ class SegmentJob:
             OverlayError: If a strip cannot be written, or the folder is not that of the same map.
         """
         with open_slide(location, mpp=slide_mpp) as slide:
-            with unheard():
+            with muted_warnings():
                 slide_map = SlideMap.planned(slide, self._predictor, self._config)
             slide_map.fill(slide_map.store(outputs.working_folder, joins=True), block, progress=self._progress)
 
@@ -122,7 +122,7 @@ class SegmentJob:
         self,
         location: str,
         outputs: Outputs,
-        begun: Begun,
+        work_left: WorkLeft,
         *,
         slide_mpp: float | None = None,
         overwrite: bool = False,
@@ -132,9 +132,9 @@ class SegmentJob:
         Arguments and errors are those of `run`.
         """
         # The second: a worker has written them and died before it could tell.
-        if begun.was_finished or (not overwrite and not _clear(outputs, overwrite=False)):
+        if work_left.was_finished or (not overwrite and not _clear(outputs, overwrite=False)):
             return finished_before(location, outputs)
-        waited_s = begun.waited_s()
+        waited_s = work_left.waited_s()
         with open_slide(location, mpp=slide_mpp) as slide:
             return self._make(slide, outputs, lambda: None, waited_s=waited_s)
 

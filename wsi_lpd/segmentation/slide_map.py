@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from wsi_lpd.blocks import Begun, runs
+from wsi_lpd.blocks import WorkLeft, consecutive_ranges
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.memory import give_back_freed_blocks
 from wsi_lpd.models.engine import choose_engine
@@ -50,7 +50,7 @@ class SlideMap:
         predictor: The model.
         config: Settings.
         found: The tissue of the thumbnail, or of a mask that was given.
-        tissue: Where the network looks; see `looked_at`.
+        tissue: Where the network looks; see `tissue_to_segment`.
         plan: Its windows and strips.
     """
 
@@ -71,7 +71,7 @@ class SlideMap:
         found = find_tissue(slide, config.tissue)
         if not found.mask.any():
             logger.warning("%s: no tissue found; the overlay will be empty", slide.location)
-        tissue = looked_at(slide, found, predictor, config)
+        tissue = tissue_to_segment(slide, found, predictor, config)
         plan = plan_map(slide, tissue, predictor, config)
         n_pixels = len(plan.places) * plan.grid.window_px**2 * config.views
         if choose_engine(config.engine, predictor.device, n_pixels=n_pixels) == "openvino":
@@ -83,11 +83,11 @@ class SlideMap:
         """The strips in the working folder; see `StripStore`."""
         return StripStore(folder, self.plan.strips, self._identity(), joins=joins)
 
-    def begun(self, store: StripStore) -> Begun:
+    def work_left(self, store: StripStore) -> WorkLeft:
         """What is left to do."""
         windows = self.plan.windows_of_strips()
         rows = _WINDOWS_OF_BLOCK * self.plan.side
-        return Begun(
+        return WorkLeft(
             missing=store.missing,
             costs=[1 + windows[i] for i in store.missing],
             least=-(-rows // self.plan.strips.strip_rows),
@@ -114,7 +114,7 @@ class SlideMap:
             SlideError: If the slide cannot be read.
             OverlayError: If a strip cannot be written.
         """
-        for run in runs([i for i in store.missing if block is None or i in block]):
+        for run in consecutive_ranges([i for i in store.missing if block is None or i in block]):
             with closing(
                 segment_slide(
                     self.slide,
@@ -146,7 +146,7 @@ class SlideMap:
         }
 
 
-def looked_at(slide: Slide, found: TissueMask, predictor: Predictor, config: SegmentConfig) -> TissueMask:
+def tissue_to_segment(slide: Slide, found: TissueMask, predictor: Predictor, config: SegmentConfig) -> TissueMask:
     """Where the network looks: tissue that was `found`, and a margin around it in which it tells tissue from glass.
 
     There is no margin for a model that does not know background, and none around a mask that was given.

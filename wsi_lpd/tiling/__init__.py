@@ -1,1 +1,1 @@
-"""From a slide to patches: which are kept, how they are read, and the `tile` job."""
+"""Tiling: the choice of patches on a slide, how they are read, and the `tile` job."""

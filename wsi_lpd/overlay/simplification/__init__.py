@@ -1,1 +1,1 @@
-"""Fewer vertices without gaps or overlaps."""
+"""Simplification of outlines without gaps or overlaps."""

@@ -17,7 +17,7 @@ from wsi_lpd.types import UInt8Array
 
 _WHITE = (255, 255, 255)
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-"""Pillow's names of the 8-bit layouts; I;16 and F would need a guess at their black and white."""
+"""Pillow's names of the 8-bit modes; I;16 and F have no defined black and white."""
 
 
 _TIFF_TAGS = {270: "ImageDescription", 282: "XResolution", 283: "YResolution"}
@@ -25,8 +25,8 @@ _RESOLUTION_UNITS = {1: "none", 2: "inch", 3: "centimeter"}
 _TAG_RESOLUTION_UNIT, _TAG_TILE_WIDTH = 296, 322
 
 _LARGEST_TIFF_PX = 2**27
-"""A TIFF without tiles up to this size (400 MB as RGB) is held in memory; TiffSlide would decode whole strips, or
-all of it, for every region."""
+"""An untiled TIFF of up to this size (400 MB as RGB) is held in memory; TiffSlide would decode whole strips, or the
+whole file, for every region."""
 
 _DAMAGE = (
     OSError,
@@ -39,7 +39,7 @@ _DAMAGE = (
     MemoryError,
     struct.error,
 )
-"""What Pillow raises on damaged files, found by cutting and flipping bytes of real ones."""
+"""Exceptions that Pillow raises on damaged files, found by truncating real files and flipping their bytes."""
 
 
 class ImageReader:
@@ -64,7 +64,7 @@ class ImageReader:
         return self._pixels.get()[y : y + height, x : x + width].copy()
 
     def forget(self) -> None:
-        """See `SlideReader`. The image is all there is, and stays."""
+        """See `SlideReader`. The image itself stays in memory."""
 
     def close(self) -> None:
         """See `SlideReader`."""
@@ -72,7 +72,7 @@ class ImageReader:
 
 
 def is_plain_tiff(location: str) -> bool:
-    """Whether a TIFF is one image without tiles that memory can hold.
+    """Whether a TIFF is a single untiled image that fits into memory.
 
     Raises:
         SlideError: If it is damaged.
@@ -90,12 +90,12 @@ def is_plain_tiff(location: str) -> bool:
 def _opened(location: str) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
-            # Pillow warns at 90 Mpx and refuses at 180; the warning is about web uploads.
+            # Pillow warns above 90 Mpx and refuses above 180; the warning targets web uploads.
             warnings.simplefilter("ignore")
             with Image.open(location) as image:
                 yield image
     except UnidentifiedImageError as err:
-        raise SlideError(f"{location}: is no image that Pillow knows") from err
+        raise SlideError(f"{location}: is not an image that Pillow can read; expected PNG, JPEG, BMP or TIFF") from err
     except Image.DecompressionBombError as err:
         raise SlideError(f"{location}: {err}; save it as a tiled pyramidal TIFF") from err
     except _DAMAGE as err:
@@ -105,7 +105,7 @@ def _opened(location: str) -> Iterator[Image.Image]:
 def _load(location: str) -> UInt8Array:
     with _opened(location) as image:
         if image.mode not in _MODES:
-            raise SlideError(f"{location}: is an image of mode {image.mode}, expected 8 bits per channel, such as RGB")
+            raise SlideError(f"{location}: has pixels of mode {image.mode}; expected 8 bits per channel, such as RGB")
         upright = ImageOps.exif_transpose(image)
         if not upright.has_transparency_data:
             return np.array(upright.convert("RGB"))
@@ -114,7 +114,7 @@ def _load(location: str) -> UInt8Array:
 
 
 def _tiff_properties(image: Image.Image) -> dict[str, str]:
-    """The tags that may tell the resolution, under OpenSlide's names."""
+    """The tags that may state the resolution, under OpenSlide's names."""
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return {}
     tags = image.tag_v2

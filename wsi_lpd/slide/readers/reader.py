@@ -1,4 +1,4 @@
-"""What every slide reader offers, and how a reader keeps its file handle per process."""
+"""The interface of all slide readers, and file handles opened once per process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Handle = TypeVar("Handle")
 
 
 class UnknownFormatError(SlideError):
-    """A reader has no idea what the file is, which is not to say that it is broken; another one may know."""
+    """A reader does not recognise the file, which need not be damaged; another reader may support it."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Level:
 
     Attributes:
         size_px: Its width and height, in its own pixels.
-        downsample: Level-0 pixels per pixel of this level, the mean of both axes (as OpenSlide counts).
-        reduction: By what a reader makes it smaller from a level of the file while decoding; the last pixel of an odd
-            side then stands for less than a whole one.
-        reduced_from: Size of that level, or None.
+        downsample: Level-0 pixels per pixel of this level, the mean of both axes (as in OpenSlide).
+        reduction: Factor by which a reader shrinks a level of the file while decoding; the last pixel of an odd side
+            then covers less than a full pixel.
+        reduced_from: Size of the original level, or None.
     """
 
     size_px: Size
@@ -36,16 +36,16 @@ class Level:
 
     @property
     def extent_px(self) -> tuple[float, float]:
-        """Width and height of the slide in pixels of this level, fractions included."""
+        """Width and height of the slide in pixels of this level, with fractions."""
         width, height = self.size_px if self.reduced_from is None else self.reduced_from
         return width / self.reduction, height / self.reduction
 
 
 class SlideReader(Protocol):
-    """Anything that can tell the levels of a slide and hand out their pixels.
+    """Anything that states the levels of a slide and reads their pixels.
 
-    A reader opens its file when it is made, so that a broken one fails early, and opens it again in every other
-    process that it travels to, by pickling or by a fork. It is safe to read from several threads.
+    A reader opens its file on creation, so that a damaged one fails early, and opens it again in every other process
+    that it reaches by pickling or forking. Reading is thread-safe.
     """
 
     name: str
@@ -53,14 +53,14 @@ class SlideReader(Protocol):
     vendor: str | None
     levels: tuple[Level, ...]
     sources: tuple[Level, ...]
-    """What `read_region` hands out: the levels and, behind them, sizes that the reader makes from one at less cost."""
+    """What `read_region` can read: the levels, followed by reduced sizes that cost less than their level."""
     background: tuple[int, int, int]
     properties: Mapping[str, str]
-    """All that the file states, people's names included: `Slide` passes on what is safe."""
+    """All properties of the file, including names of people; `Slide` passes on only the safe ones."""
     associated: tuple[str, ...]
 
     def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
-        """Pixels of a region that lies inside the source, composited on the background colour.
+        """Pixels of a region inside the source, composited on the background colour.
 
         Args:
             x: Left edge, in pixels of `source`.
@@ -70,7 +70,7 @@ class SlideReader(Protocol):
             height: Height, in pixels of `source`.
 
         Returns:
-            RGB (height, width, 3), not shared with anyone.
+            RGB (height, width, 3), owned by the caller.
 
         Raises:
             SlideError: If the file is damaged there.
@@ -78,19 +78,19 @@ class SlideReader(Protocol):
         ...
 
     def forget(self) -> None:
-        """Drops what was decoded and kept for later reads."""
+        """Empties the cache of decoded pixels."""
         ...
 
     def close(self) -> None:
-        """Gives back this process's file handle; a later read opens it again."""
+        """Closes this process's file handle; a later read opens the file again."""
         ...
 
 
 class PerProcess(Generic[Handle]):
-    """A file handle that is opened once per process, and stays behind when its owner is pickled.
+    """A file handle that is opened once per process and is not pickled with its owner.
 
-    Handles hold locks, caches and file positions that a fork would share or leave locked for ever, so a child
-    never touches, nor even closes, what its parent opened.
+    Handles hold locks, caches and file positions that a fork would share or leave locked for ever, so a child process
+    neither uses nor closes its parent's handle.
     """
 
     def __init__(self, open_handle: Callable[[], Handle]) -> None:
@@ -98,17 +98,17 @@ class PerProcess(Generic[Handle]):
         self._handles: dict[int, Handle] = {}
 
     def get(self) -> Handle:
-        """This process's handle; when two threads come at once, both get the one that was entered first."""
+        """This process's handle; two threads that call it at the same time get the same handle."""
         handle = self._handles.get(os.getpid())
         return self._handles.setdefault(os.getpid(), self._open_handle()) if handle is None else handle
 
     def replace(self, dead: Handle, fresh: Handle) -> None:
-        """Puts `fresh` in the place of `dead`, unless another thread did so already."""
+        """Replaces `dead` by `fresh`, unless another thread has already replaced it."""
         if self._handles.get(os.getpid()) is dead:
             self._handles[os.getpid()] = fresh
 
     def pop(self) -> Handle | None:
-        """Forgets and returns this process's handle."""
+        """Removes and returns this process's handle."""
         return self._handles.pop(os.getpid(), None)
 
     def __getstate__(self) -> dict[str, Any]:
