@@ -134,7 +134,7 @@ def test_labels__all_bad_names_are_told_at_once(make_folder):
         read_labels([folder])
     (folder / "zy.png").unlink()
     (folder / "z[1111].png").write_bytes(b"no image")
-    with pytest.raises(LabelError, match=r"(?s)2 problems.*has 3 digits; expected one per class TUM.*is not an image"):
+    with pytest.raises(LabelError, match=r"(?s)2 problems.*has 3 digits; expected one each for TUM.*is not an image"):
         read_labels([folder])
 
 
@@ -235,6 +235,10 @@ def test_labels__csv_as_spreadsheets_write_it(tmp_path, make_store):
         ("store,index,Tumor\na.zarr,0,1\na.zarr,0\n", r"p.csv:3: has 2 cells; expected 3 as in the header"),
         ("store,index,Tumor\na.zarr,99,1\n", r"p.csv:2: index is '99'; expected 0 to 5, as in a.zarr"),
         ("store,index,Tumor\na.zarr,-1,1\n", r"p.csv:2: index is '-1'"),
+        (
+            "store,index,Tumor\na.zarr,\N{SUPERSCRIPT TWO},1\n",
+            r"p.csv:2: index is '\N{SUPERSCRIPT TWO}'; expected 0 to 5",
+        ),
         ("store,index,Tumor\n\nb.zarr,0,1\n", r"p.csv:3: .*b.zarr: is not a patch store"),
         ("store,index,x,Tumor\na.zarr,1,41,1\n", r"p.csv:2: patch 1 of a.zarr lies at x = 40, but the file has 41"),
         ("image,Tumor\nno.png,1\n", r"p.csv:2: .*no.png: no such image"),
@@ -264,7 +268,7 @@ def test_labels__stores_of_different_kinds_do_not_mix(tmp_path, make_store):
         read_labels([tmp_path / "p.csv"])
     for name in "ab":
         (tmp_path / f"{name}.csv").write_text(f"store,index,Tumor\n{name}.zarr,0,1\n")
-    with pytest.raises(LabelError, match="disagree on mpp"):
+    with pytest.raises(LabelError, match="differ in mpp"):
         read_labels([tmp_path / "a.csv", tmp_path / "b.csv"])
 
 

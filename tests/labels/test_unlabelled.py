@@ -74,7 +74,7 @@ def test_images__are_read_by_table_and_by_folder(tmp_path):
 def test_patches_of_two_kinds__are_refused(write, tmp_path):
     write("a.zarr", 4)
     write("b.zarr", 4, patch_px=24)
-    with pytest.raises(LabelError, match=r"disagree on patch_px: 20 \(.*a\.zarr\), 24 \(.*b\.zarr\)"):
+    with pytest.raises(LabelError, match=r"differ in patch_px: 20 \(.*a\.zarr\), 24 \(.*b\.zarr\)"):
         read_unlabelled([tmp_path])
 
 

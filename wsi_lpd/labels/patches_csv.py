@@ -147,7 +147,7 @@ def _read_existing(path: Path) -> _ExistingFile:
     for line, cells in sheet.rows:
         fixed: dict[str, str] = {n: cells[sheet.header.index(n)] for n in STORE_COLUMNS if n in sheet.header}
         try:
-            key = (fixed["store"], int(float(fixed["x"])), int(float(fixed["y"])))
+            key = (fixed["store"], _integer(fixed["x"]), _integer(fixed["y"]))
         except ValueError:
             problems.add(sheet.where(line), f"x, y are {fixed['x']!r}, {fixed['y']!r}; expected integers")
             continue
@@ -156,6 +156,14 @@ def _read_existing(path: Path) -> _ExistingFile:
         rows[key] = (line, fixed, [cells[i] for i in extra])
     problems.raise_any()
     return _ExistingFile(sheet, rows)
+
+
+def _integer(text: str) -> int:
+    """An integer, also as 12.0, which spreadsheets and pandas write; raises ValueError for anything else."""
+    number = float(text)
+    if not number.is_integer():
+        raise ValueError(f"{text} is not an integer")
+    return int(number)
 
 
 class _Merger:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path, PurePosixPath
@@ -180,6 +181,6 @@ def slide_name(path: str | Path) -> str:
 def _bounds(properties: Mapping[str, str]) -> Box | None:
     for prefix in ("openslide", "tiffslide"):
         texts = [properties.get(f"{prefix}.bounds-{part}") for part in ("x", "y", "width", "height")]
-        if all(text is not None and text.lstrip("-").isdigit() for text in texts):
+        if all(text is not None and re.fullmatch(r"-?[0-9]+", text) for text in texts):
             return Box(*(int(cast(str, text)) for text in texts))
     return None

@@ -30,7 +30,7 @@ def read_manual_mask(path: Path, slide: Slide, size_px: Size) -> BoolArray:
         SlideError: If the file is missing, broken, empty or has another shape than the slide.
     """
     if not path.is_file():
-        raise SlideError(f"tissue.mask {path}: no such file")
+        raise SlideError(f"tissue mask {path}: no such file")
     if path.name.lower().endswith((".geojson", ".json", ".geojson.gz", ".json.gz")):
         return _from_geojson(path, slide, size_px)
     return _from_image(path, slide, size_px)
@@ -42,7 +42,7 @@ def _from_image(path: Path, slide: Slide, size_px: Size) -> BoolArray:
         found = image.size_px.width / image.size_px.height
         if max(wanted / found, found / wanted) > 1 + _SHAPE_TOLERANCE:
             raise SlideError(
-                f"tissue.mask {path}: is {image.size_px.width}x{image.size_px.height}, expected the shape of "
+                f"tissue mask {path}: is {image.size_px.width}x{image.size_px.height}, expected the shape of "
                 f"{slide.name} ({slide.size_px.width}x{slide.size_px.height}, any scale)"
             )
         rgb = image.thumbnail(max(size_px))
@@ -59,7 +59,7 @@ def _from_geojson(path: Path, slide: Slide, size_px: Size) -> BoolArray:
     offset = np.zeros(2) if slide.bounds is None else np.array(slide.bounds[:2], float)
     areas = [(name, rings) for name, geometry in read_overlay(path) if (rings := list(_rings(geometry)))]
     if not areas:
-        raise SlideError(f"tissue.mask {path}: has no areas; draw annotations around the tissue and export them")
+        raise SlideError(f"tissue mask {path}: has no areas; draw annotations around the tissue and export them")
     # Stable order: what is ignored is cut out of everything, wherever it stands in the file.
     for name, rings in sorted(areas, key=lambda area: _is_ignored(area[0])):
         corners = [np.rint(((ring + offset) * scale - 0.5) * 2**_FILL_SHIFT).astype(np.int32) for ring in rings]
