@@ -33,7 +33,7 @@ def test_items__are_each_done_once_wherever(client: Client) -> None:
     assert os.getpid() not in {result[1] for result in done.values() if result}
 
 
-def test_an_error_that_we_explain__is_told_and_not_tried_again(client: Client, tmp_path: Path) -> None:
+def test_an_anticipated_error__is_reported_and_not_tried_again(client: Client, tmp_path: Path) -> None:
     def work(name: str) -> str:
         with (tmp_path / name).open("a") as stream:
             stream.write("tried\n")
@@ -61,15 +61,15 @@ def test_work_that_others_can_share__is_finished_when_every_part_is_done(client:
     assert str(os.getpid()) not in {path.read_text() for path in tmp_path.iterdir()}
 
 
-def test_an_error_in_a_part__is_told_once_and_ends_its_item_alone(client: Client, tmp_path: Path) -> None:
-    told = tmp_path / "told"
+def test_an_error_in_a_part__is_reported_once_and_ends_its_item_alone(client: Client, tmp_path: Path) -> None:
+    reported = tmp_path / "reported"
 
     def part(item: str, number: int) -> None:
         (tmp_path / f"{item}-{number}").touch()
         if item == "bad" and number == 0:
             raise SlideError("bad: is damaged")
         end = time.monotonic() + 60
-        while item == "bad" and not told.exists() and time.monotonic() < end:
+        while item == "bad" and not reported.exists() and time.monotonic() < end:
             time.sleep(0.01)
 
     def work(item: str) -> Subtasks[str]:
@@ -81,7 +81,7 @@ def test_an_error_in_a_part__is_told_once_and_ends_its_item_alone(client: Client
         end = time.monotonic() + 60
         while sum(map(len, client.processing().values())) > 1 and time.monotonic() < end:
             time.sleep(0.01)  # until the scheduler has heard of it; both workers are at parts that wait
-        told.touch()
+        reported.touch()
     assert found == [("bad", None, "bad: is damaged"), ("good", "GOOD", None)]
     assert len(list(tmp_path.glob("good-*"))) == 20
     assert len(list(tmp_path.glob("bad-*"))) < 10  # what had begun by then
@@ -145,24 +145,24 @@ def test_local_workers__share_the_cores_and_the_gpus(monkeypatch: pytest.MonkeyP
     choice = ClusterChoice(workers=3)
     with connected(choice, n_gpus=2) as found:
         found.wait_for_workers(3)
-        told = found.run(lambda: work(0))
-    assert {values[0] for values in told.values()} == {str(choice.threads_each())}
-    assert sorted(str(values[1]) for values in told.values()) == ["4", "4", "7"]
+        environments = found.run(lambda: work(0))
+    assert {values[0] for values in environments.values()} == {str(choice.threads_each())}
+    assert sorted(str(values[1]) for values in environments.values()) == ["4", "4", "7"]
 
 
-def test_a_scheduler_that_does_not_answer__is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_that_does_not_answer__is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wsi_lpd.distributed.cluster._PATIENCE", "1s")
     choice = ClusterChoice(scheduler="tcp://127.0.0.1:9")
     with pytest.raises(ClusterError, match="no Dask scheduler answers"), connected(choice):
         pass
 
 
-def test_a_scheduler_file_that_is_not_there__is_told_at_once(tmp_path: Path) -> None:
+def test_a_scheduler_file_that_is_not_there__is_reported_at_once(tmp_path: Path) -> None:
     choice = ClusterChoice(scheduler_file=tmp_path / "none.json")
     with pytest.raises(ClusterError, match="no such file"), connected(choice):
         pass
 
 
-def test_a_folder_that_a_worker_does_not_have__is_told(tmp_path: Path) -> None:
+def test_a_folder_that_a_worker_does_not_have__is_reported(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="all machines share"):
         enter_folder(tmp_path / "only-there")

@@ -126,7 +126,7 @@ def test_group_of__patient_before_slide_before_image(name, group):
     assert group_of(name) == group
 
 
-def test_labels__all_bad_names_are_told_at_once(make_folder):
+def test_labels__all_bad_names_are_reported_at_once(make_folder):
     folder = make_folder("bad", "")
     write_image(folder / "zz[110].png")
     write_image(folder / "zy.png")
@@ -252,7 +252,7 @@ def test_labels__csv_problems_name_file_and_line(tmp_path, make_store, text, mes
         read_labels([tmp_path / "p.csv"])
 
 
-def test_labels__many_problems_are_told_together_and_capped(tmp_path, make_store):
+def test_labels__many_problems_are_reported_together_and_capped(tmp_path, make_store):
     make_store("a.zarr")
     lines = [f"a.zarr,{i},x" for i in range(50)]
     (tmp_path / "p.csv").write_text("\n".join(["store,index,Tumor", "a.zarr,0,1", *lines]))

@@ -78,8 +78,8 @@ def test_patches_of_two_kinds__are_refused(write, tmp_path):
         read_unlabelled([tmp_path])
 
 
-def test_what_holds_no_patches__is_told(write, tmp_path, make_meta):
-    for given, told in (
+def test_what_holds_no_patches__is_reported(write, tmp_path, make_meta):
+    for given, message in (
         ([], "no patches were given; pass patch stores"),
         ([tmp_path], "has no patches; expected patch stores"),
         ([tmp_path / "no.zarr"], "no such store, file or folder"),
@@ -87,7 +87,7 @@ def test_what_holds_no_patches__is_told(write, tmp_path, make_meta):
         ([write_csv(tmp_path / "u.csv", [["image"]])], "has no rows"),
         ([write_csv(tmp_path / "v.csv", [["image"], ["gone.png"]])], "v.csv:2: .*no such image"),
     ):
-        with pytest.raises(LabelError, match=told):
+        with pytest.raises(LabelError, match=message):
             read_unlabelled(given)
     write("empty.zarr", 0)
     with pytest.raises(LabelError, match=r"empty\.zarr: no patches found"):

@@ -191,10 +191,10 @@ def test_properties__name_nobody(write_slide: WriteSlide, picture: UInt8Array) -
     )
     path = write_slide(picture, description=description, datetime="2024:01:02 09:00:00", software="doe scan")
     for reader in READERS:
-        told = repr(dict(open_slide(path, reader=reader).properties)).lower()
-        assert "mpp" in told
+        properties = repr(dict(open_slide(path, reader=reader).properties)).lower()
+        assert "mpp" in properties
         for secret in ("doe", "01/02/24", "09:00", "s24-1234", "cpaperiocs", "2024", "99"):
-            assert secret not in told, (reader, secret)
+            assert secret not in properties, (reader, secret)
 
 
 def test_pickle__reopens_in_another_process(write_slide: WriteSlide, picture: UInt8Array) -> None:

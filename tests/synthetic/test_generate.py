@@ -216,7 +216,7 @@ def test_write__that_fails_leaves_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"size_px": Size(255, 900)}, "255x900"),
         ({"seed": -1}, "seed -1"),
@@ -225,8 +225,8 @@ def test_write__that_fails_leaves_nothing(tmp_path, monkeypatch):
         ({"truth_downsample": 3}, "downsample 3"),
     ],
 )
-def test_write__refuses_what_it_cannot_do(tmp_path, change, told):
-    with pytest.raises(SlideError, match=told):
+def test_write__refuses_what_it_cannot_do(tmp_path, change, message):
+    with pytest.raises(SlideError, match=message):
         write_synthetic_slide(tmp_path / "a.svs", **{**SMALL, **change})
     assert list(tmp_path.iterdir()) == []
 

@@ -343,11 +343,11 @@ def test_lock__two_processes_on_one_store_do_the_work_once(tmp_path, run_until, 
     out = tmp_path / "both.zarr"
     with ThreadPoolExecutor(2) as pool:
         ends = [pool.submit(run_until, out, "never", may_fail=True) for _ in range(2)]
-    told = [end.result() for end in ends]
-    assert told.count("written") == 1
-    told.remove("written")
+    statuses = [end.result() for end in ends]
+    assert statuses.count("written") == 1
+    statuses.remove("written")
     # The other either met it at work, or came when it had finished.
-    assert told == ["unchanged"] or "is writing it" in told[0]
+    assert statuses == ["unchanged"] or "is writing it" in statuses[0]
     assert tree_bytes(out) == undisturbed
 
 

@@ -1,1 +1,1 @@
-"""Tiling: the choice of patches on a slide, how they are read, and the `tile` job."""
+"""From a slide to patches: which are kept, how they are read, and the `tile` job."""

@@ -1,1 +1,1 @@
-"""Label maps as rasters: OME-TIFF masks, pictures, sieving, rasterisation."""
+"""Label maps as pixels: OME-TIFF masks, pictures, sieving, rasterisation."""

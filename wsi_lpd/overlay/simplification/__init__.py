@@ -1,1 +1,1 @@
-"""Simplification of outlines without gaps or overlaps."""
+"""Fewer vertices without gaps or overlaps."""

@@ -1,1 +1,1 @@
-"""Readers that decode slide files, one per kind of file, and the choice among them."""
+"""How the bytes of a slide become pixels: one reader per kind of file, and the choice between them."""
