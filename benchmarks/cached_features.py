@@ -89,7 +89,7 @@ def main() -> None:
         without, losses = run(Path(folder) / "without", labels, (*settings, *PLAIN), options.device)
         cached, cached_losses = run(Path(folder) / "cached", labels, (*settings, *CACHED), options.device)
         n_bytes = sum(file.stat().st_size for file in (Path(folder) / "cached" / "features").rglob("*"))
-    told = {
+    printed = {
         "encoder": options.encoder,
         "flips": options.flips,
         "epoch_s": round(without["epoch_s"], 2),
@@ -107,7 +107,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "machine": machine(),
     }
-    print(json.dumps(told, indent=1))
+    print(json.dumps(printed, indent=1))
 
 
 def run(folder: Path, labels: Path, settings: Sequence[str], device: str) -> tuple[dict[str, float], list[float]]:

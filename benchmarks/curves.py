@@ -104,12 +104,14 @@ def _curves(options: argparse.Namespace) -> list[Path]:
     print(cohort.describe(), file=sys.stderr)
     failed = run_all(missing, {"synthetic": cohort}, place, options)
     found = {(job.cohort, job.row, job.seed): read(path) for job in jobs if (path := place.result(job)).is_file()}
-    told = {name: list(_points(name, Results(found))) for name in options.curves}
+    printed = {name: list(_points(name, Results(found))) for name in options.curves}
     print(f"{machine_line()}; {command_line()}")
-    for name, points in told.items():
+    for name, points in printed.items():
         print(f"\n### {CURVES[name].title}\n\n{markdown(CURVES[name], points)}")
         draw(CURVES[name], points, (options.figures or options.out) / f"{name}.svg")
-    write_text(options.out / "curves.json", json.dumps({k: [_plain(p) for p in v] for k, v in told.items()}, indent=1))
+    write_text(
+        options.out / "curves.json", json.dumps({k: [_plain(p) for p in v] for k, v in printed.items()}, indent=1)
+    )
     return failed
 
 

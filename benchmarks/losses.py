@@ -42,7 +42,7 @@ def compared(device: torch.device, repeats: int) -> dict[str, object]:
     """Values, gradients and times of both."""
     similarity, mask = (tensor.to(device) for tensor in random_input(seed=0))
     fast, slow = value_and_gradient(vectorised, similarity, mask), value_and_gradient(looped, similarity, mask)
-    told: dict[str, object] = {
+    printed: dict[str, object] = {
         "shape": {"B": BATCH, "C": CLASSES, "K": PROTOTYPES, "h": SIDE, "w": SIDE},
         "value": float(fast[0]),
         "value_difference": float((fast[0] - slow[0]).abs()),
@@ -53,12 +53,12 @@ def compared(device: torch.device, repeats: int) -> dict[str, object]:
             (_seconds(vectorised, similarity, mask, backward), _seconds(looped, similarity, mask, backward))
             for _ in range(repeats + 1)
         ][1:]  # the first warms up
-        told[name] = {
+        printed[name] = {
             "vectorised_ms": round(1000 * median(first for first, _ in pairs), 3),
             "loop_ms": round(1000 * median(second for _, second in pairs), 3),
             "times_faster": round(median(second / first for first, second in pairs), 1),
         }
-    return {**told, "repeats": repeats, "threads": torch.get_num_threads(), "machine": machine()}
+    return {**printed, "repeats": repeats, "threads": torch.get_num_threads(), "machine": machine()}
 
 
 def random_input(*, seed: int) -> tuple[Tensor, Tensor]:
@@ -105,12 +105,12 @@ def value_and_gradient(loss: Loss, similarity: Tensor, mask: Tensor) -> tuple[Te
 def _seconds(loss: Loss, similarity: Tensor, mask: Tensor, backward: bool) -> float:
     leaf = similarity.clone().requires_grad_(backward)
     _wait(leaf)
-    begun = time.perf_counter()
+    work_left = time.perf_counter()
     value = loss(leaf, mask)
     if backward:
         value.backward()  # type: ignore[no-untyped-call]
     _wait(leaf)
-    return time.perf_counter() - begun
+    return time.perf_counter() - work_left
 
 
 def _wait(tensor: Tensor) -> None:

@@ -90,8 +90,8 @@ def _benchmark(options: argparse.Namespace) -> list[Path]:
     tables = _tables(jobs, names, place, options)
     text = "\n".join([f"{machine_line()}; {command_line()}", *(f"\n{table}" for table in tables)])
     write_text(options.out / "table.md", text + "\n")
-    told = {"machine": machine(), "command": command_line(), "tables": [table.to_json() for table in tables]}
-    write_text(options.out / "table.json", json.dumps(told, indent=1))
+    printed = {"machine": machine(), "command": command_line(), "tables": [table.to_json() for table in tables]}
+    write_text(options.out / "table.json", json.dumps(printed, indent=1))
     print(text)
     return failed
 
@@ -173,7 +173,7 @@ def run_all(
     missing: Sequence[Job], cohorts: Mapping[str, Cohort], place: Place, options: argparse.Namespace
 ) -> list[Path]:
     """Runs them, `options.jobs` at a time; returns the logs of those that failed."""
-    begun, failed = time.monotonic(), []
+    work_left, failed = time.monotonic(), []
     started: list[subprocess.Popen[bytes]] = []
     with ThreadPoolExecutor(options.jobs) as pool:
         futures: dict[str, Future[bool]] = {}
@@ -187,7 +187,7 @@ def run_all(
                 if not future.result():
                     failed.append(place.log(job))
                     outcome = f" FAILED: {_last_line(place.log(job))}"
-                minutes = (time.monotonic() - begun) / 60
+                minutes = (time.monotonic() - work_left) / 60
                 print(f"{done}/{len(missing)} {job.name} {minutes:.1f} min{outcome}", file=sys.stderr, flush=True)
         except BaseException:  # Ctrl-C, or what `_stopped` raises: no run stays behind that the next call would meet
             for _, future in running:

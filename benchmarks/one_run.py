@@ -98,20 +98,20 @@ def run_job(job: Job, cohort: Cohort, *, run: Path, device: str) -> dict[str, An
         first = run.parent / job.name_of(job.masks_of)
         settings = (*settings, f"model.weights={first}")
         masks = run.with_name(f"{run.name}.masks")
-        begun = time.perf_counter()
+        work_left = time.perf_counter()
         table = read_labels([cohort.labels], classes=load_card(first).label_columns)
         make_masks(table, first, masks, load_config(None, settings).masks, device=device)
-        masks_s = time.perf_counter() - begun
+        masks_s = time.perf_counter() - work_left
     config = load_config(None, settings)
     if config.model.vectors is not None:
         config = updated(config, {"model.vectors": cohort.folder / config.model.vectors})
     data = load_training_data([cohort.labels], [], config, masks=masks)
-    begun, begun_cpu = time.perf_counter(), time.process_time()
+    work_left, begun_cpu = time.perf_counter(), time.process_time()
     trained = train(data, config, runs_dir=run.parent, out=run, device=device)
-    train_s, train_cpu_s = time.perf_counter() - begun, time.process_time() - begun_cpu
+    train_s, train_cpu_s = time.perf_counter() - work_left, time.process_time() - begun_cpu
     peak_mb = _peak_mb()
     RunFolder(run).state_path.unlink(missing_ok=True)  # tens of MB that nobody reads any more
-    begun = time.perf_counter()
+    work_left = time.perf_counter()
     chosen = choose_device(device)
     predictor = Predictor.load(trained.path, chosen)
     scored = {name: _scored(predictor, cohort.held_out, name, config) for name in job.refinements}
@@ -122,11 +122,11 @@ def run_job(job: Job, cohort: Cohort, *, run: Path, device: str) -> dict[str, An
         "scored": scored,
         "image_level": _presence_of_patches(predictor, cohort.held_out),
         "validation": trained.metrics,
-        "training": told_by(_metrics(run), len(data.training)),
+        "training": printed_by(_metrics(run), len(data.training)),
         "masks_s": round(masks_s, 2),
         "train_s": round(train_s, 2),
         "train_cpu_s": round(train_cpu_s, 2),
-        "score_s": round(time.perf_counter() - begun, 2),
+        "score_s": round(time.perf_counter() - work_left, 2),
         "peak_mb": round(peak_mb, 1),
         "peak_with_scoring_mb": round(_peak_mb(), 1),
         "peak_device_mb": _peak_device_mb(chosen),
@@ -137,7 +137,7 @@ def run_job(job: Job, cohort: Cohort, *, run: Path, device: str) -> dict[str, An
     }
 
 
-def told_by(rows: Sequence[Mapping[str, str]], n_patches: int) -> dict[str, Any]:
+def printed_by(rows: Sequence[Mapping[str, str]], n_patches: int) -> dict[str, Any]:
     """What `metrics.csv` says of speed and of the diversity term.
 
     Args:

@@ -84,10 +84,10 @@ def _pretrain(options: argparse.Namespace, size: BenchSize, seed: int) -> None:
     """Makes the weights of a seed, on the patches of all stores of the cohort."""
     settings = (*patch_settings("synthetic", size), *size.settings, *options.set, f"train.seed={seed}")
     table = read_unlabelled([options.out / "cohorts" / "synthetic" / "patches"])
-    begun = time.perf_counter()
+    work_left = time.perf_counter()
     done = pretrain(table, load_config(None, settings), out=_weights(options, seed), device=options.device)
-    told = "finished already" if done.was_finished else f"{(time.perf_counter() - begun) / 60:.1f} min"
-    print(f"start {seed}: {len(table)} patches, {done.metrics}, {told}", file=sys.stderr, flush=True)
+    printed = "finished already" if done.was_finished else f"{(time.perf_counter() - work_left) / 60:.1f} min"
+    print(f"start {seed}: {len(table)} patches, {done.metrics}, {printed}", file=sys.stderr, flush=True)
 
 
 def _job(share: str, start: str, seed: int, size: BenchSize, weights: Path) -> Job:

@@ -78,8 +78,8 @@ def _scores(options: argparse.Namespace, run: Path, overlay: Path) -> dict[str, 
     given = _given([*as_demo, *(setting for setting in options.set if setting.startswith("segment."))])
     if not overlay.is_file():
         _call(options, "segment", slides / "held-out.svs", "--model", run, "--out", overlay, "--gate", "none", *given)
-    told = _call(None, "evaluate", overlay, "--truth", slides / "held-out.truth.tif", "--draws", 0, "--json")
-    return dict(json.loads(told)["protocols"])
+    printed = _call(None, "evaluate", overlay, "--truth", slides / "held-out.truth.tif", "--draws", 0, "--json")
+    return dict(json.loads(printed)["protocols"])
 
 
 def _given(settings: Sequence[str]) -> list[str]:
@@ -90,9 +90,9 @@ def _call(options: argparse.Namespace | None, *words: Path | str | int) -> str:
     """Runs a command of the tool; returns what it says on stdout."""
     device = [] if options is None else ["--device", options.device]
     command = [str(TOOL), *map(str, words), *device]
-    begun = time.perf_counter()
+    work_left = time.perf_counter()
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    print(f"{time.perf_counter() - begun:.0f} s: wsi-lpd {shlex.join(command[1:])}", file=sys.stderr, flush=True)
+    print(f"{time.perf_counter() - work_left:.0f} s: wsi-lpd {shlex.join(command[1:])}", file=sys.stderr, flush=True)
     if done.returncode:
         sys.exit(f"error: wsi-lpd {words[0]} ended with status {done.returncode}")
     return done.stdout

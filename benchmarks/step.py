@@ -27,6 +27,7 @@ from torch import Tensor
 from wsi_lpd.config import Config, load_config
 from wsi_lpd.methods.base import Place
 from wsi_lpd.models.device import choose_device
+from wsi_lpd.training.data.batches import Batch
 from wsi_lpd.training.learner import Learner
 from wsi_lpd.training.run.job import load_training_data, train
 
@@ -42,14 +43,14 @@ def main() -> None:
     """Prints one JSON object."""
     options = _options()
     device = choose_device(options.device)
-    told = {
+    printed = {
         **compared(device, options.repeats, (f"tile.patch_px={options.patch_px}", *options.set)),
         "data_wait": waited(options.device, options.set),
         "device": str(device),
         "threads": torch.get_num_threads(),
         "machine": machine(),
     }
-    print(json.dumps(told, indent=1))
+    print(json.dumps(printed, indent=1))
 
 
 def compared(device: torch.device, repeats: int, settings: Sequence[str]) -> dict[str, object]:
@@ -79,7 +80,7 @@ def compared(device: torch.device, repeats: int, settings: Sequence[str]) -> dic
     }
 
 
-def random_batch(config: Config, *, seed: int) -> tuple[Tensor, Tensor]:
+def random_batch(config: Config, *, seed: int) -> Batch:
     """Patches uint8 (B, S, S, 3), blotches of two sizes, and labels int8 (B, C) of which each has a positive."""
     generator = torch.Generator().manual_seed(seed)
     count, side = config.train.batch_size, config.tile.patch_px
@@ -89,7 +90,7 @@ def random_batch(config: Config, *, seed: int) -> tuple[Tensor, Tensor]:
     patches = (pixels.clamp(0, 2) * 127).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
     labels = (torch.rand((count, len(CLASSES)), generator=generator) < 0.4).to(torch.int8)
     labels[torch.arange(count), torch.arange(count) % len(CLASSES)] = 1
-    return patches, labels
+    return Batch(patches, labels)
 
 
 def waited(device: str, settings: Sequence[str]) -> dict[str, object]:
@@ -119,12 +120,12 @@ def waited(device: str, settings: Sequence[str]) -> dict[str, object]:
     }
 
 
-def _seconds(learner: Learner, number: int, batch: tuple[Tensor, Tensor], device: torch.device) -> float:
+def _seconds(learner: Learner, number: int, batch: Batch, device: torch.device) -> float:
     _wait(device)
-    begun = time.perf_counter()
+    work_left = time.perf_counter()
     learner.step(Place(LATE + 1 + number, TOTAL, TOTAL), [batch], logged=False)
     _wait(device)
-    return time.perf_counter() - begun
+    return time.perf_counter() - work_left
 
 
 def _wait(device: torch.device) -> None:

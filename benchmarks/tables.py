@@ -108,13 +108,13 @@ def _costs(results: Results, cohort: str) -> Table:
 
 
 def _cost(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    told = [run["training"] for run in runs]
-    ratios = [t["diversity_gradient_ratio"]["median"] for t in told if t["diversity_gradient_ratio"] is not None]
+    printed = [run["training"] for run in runs]
+    ratios = [t["diversity_gradient_ratio"]["median"] for t in printed if t["diversity_gradient_ratio"] is not None]
     return {
-        "seconds_per_epoch": _over(mean, (t["seconds_per_epoch"] for t in told)),
+        "seconds_per_epoch": _over(mean, (t["seconds_per_epoch"] for t in printed)),
         "peak_mb": _over(max, (run["peak_mb"] for run in runs)),
         "peak_device_mb": _over(max, (run["peak_device_mb"] for run in runs)),
-        "data_wait": _over(mean, (t["data_wait"] for t in told)),
+        "data_wait": _over(mean, (t["data_wait"] for t in printed)),
         "patch_ece": _over(mean, (run["image_level"]["ece"] for run in runs)),
         "gradient_ratio": _over(median, ratios),
     }

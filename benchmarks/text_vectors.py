@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wsi_lpd.methods.vectors import write_vectors
+from wsi_lpd.methods.tpro.vectors import write_vectors
 from wsi_lpd.types import Float32Array
 
 CLASS_DIM, KNOWLEDGE_DIM = 512, 768

@@ -123,10 +123,10 @@ def each(items: list[Any], name: Callable[[Any], str], work: Callable[[Any], Non
             except (WsiLpdError, OSError) as err:
                 yield name(item), str(err)
 
-    return told_failures(ended(), len(items))
+    return print_failures(ended(), len(items))
 
 
-def told_failures(ended: Iterable[tuple[str, str | None]], n_items: int) -> list[tuple[str, str]]:
+def print_failures(ended: Iterable[tuple[str, str | None]], n_items: int) -> list[tuple[str, str]]:
     """Tells every failure at once, and all of them together when the last of several items has ended.
 
     Args:

@@ -10,8 +10,8 @@ import typer
 from ._console import print_json, user_errors
 
 if TYPE_CHECKING:
-    from wsi_lpd.models.encoders.catalogue import KnownEncoder
-    from wsi_lpd.models.encoders.info import EncoderFacts
+    from wsi_lpd.models.encoders.catalogue import CatalogueEntry
+    from wsi_lpd.models.encoders.info import EncoderInfo
 
 
 def encoders(
@@ -33,30 +33,30 @@ def encoders(
 
 
 def _list(as_json: bool) -> None:
-    from wsi_lpd.models.encoders.catalogue import KNOWN
+    from wsi_lpd.models.encoders.catalogue import CATALOGUE
     from wsi_lpd.models.encoders.hub import WEIGHT_FILES, cached_file
 
     rows = [
         {
-            "name": known.name,
-            "architecture": known.architecture,
-            "patch_px": known.patch_px,
-            "input_px": known.input_px,
-            "mpp": known.mpp,
-            "licence": known.licence,
-            "gated": known.gated,
-            "local": _text(cached_file(known.repository, WEIGHT_FILES)),
+            "name": entry.name,
+            "architecture": entry.architecture,
+            "patch_px": entry.patch_px,
+            "input_px": entry.input_px,
+            "mpp": entry.mpp,
+            "licence": entry.licence,
+            "gated": entry.gated,
+            "local": _text(cached_file(entry.repository, WEIGHT_FILES)),
         }
-        for known in KNOWN
+        for entry in CATALOGUE
     ]
     if as_json:
         print_json({"encoders": rows})
         return
     table = [("model.encoder", "network", "token, input px", "um/px", "licence", "gated", "here")]
-    for known, row in zip(KNOWN, rows, strict=True):
-        sizes = f"{known.patch_px}, {known.input_px}"
+    for entry, row in zip(CATALOGUE, rows, strict=True):
+        sizes = f"{entry.patch_px}, {entry.input_px}"
         here = "yes" if row["local"] else "no"
-        table.append((known.name, known.architecture, sizes, known.mpp, known.licence, _gate(known.gated), here))
+        table.append((entry.name, entry.architecture, sizes, entry.mpp, entry.licence, _gate(entry.gated), here))
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     for line in table:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -67,58 +67,58 @@ def _list(as_json: bool) -> None:
 
 
 def _show(name: str, as_json: bool) -> None:
-    from wsi_lpd.models.encoders.catalogue import known_encoder
-    from wsi_lpd.models.encoders.info import encoder_facts
+    from wsi_lpd.models.encoders.catalogue import catalogue_entry
+    from wsi_lpd.models.encoders.info import encoder_info
 
-    known = known_encoder(name)
-    facts = encoder_facts(name)
+    entry = catalogue_entry(name)
+    details = encoder_info(name)
     if as_json:
-        card = {"mpp": None if known is None else known.mpp, "gated": None if known is None else known.gated}
-        print_json({"name": name, **dataclasses.asdict(facts), "local": _text(facts.local), **card})
+        card = {"mpp": None if entry is None else entry.mpp, "gated": None if entry is None else entry.gated}
+        print_json({"name": name, **dataclasses.asdict(details), "local": _text(details.local), **card})
         return
-    typer.echo("\n".join([name, *(f"  {key:<13}{value}" for key, value in _rows(name, facts, known))]))
+    typer.echo("\n".join([name, *(f"  {key:<13}{value}" for key, value in _rows(name, details, entry))]))
 
 
-def _rows(name: str, facts: EncoderFacts, known: KnownEncoder | None) -> list[tuple[str, str]]:
-    used = ", ".join(map(str, facts.scales))
-    height, width = facts.input_px
+def _rows(name: str, details: EncoderInfo, entry: CatalogueEntry | None) -> list[tuple[str, str]]:
+    used = ", ".join(map(str, details.scales))
+    height, width = details.input_px
     rows = [
-        ("network", f"{facts.architecture}, {facts.n_parameters / 1e6:,.1f} million parameters"),
-        ("stages", _stages(facts)),
+        ("network", f"{details.architecture}, {details.n_parameters / 1e6:,.1f} million parameters"),
+        ("stages", _stages(details)),
         ("model.scales", f"[{used}] where nothing else is set"),
         (
             "input",
-            f"learnt from {width} x {height} px, takes {'other sizes too' if facts.takes_any_size else 'no other'}",
+            f"learnt from {width} x {height} px, takes {'other sizes too' if details.takes_any_size else 'no other'}",
         ),
-        ("mean, std", f"{_numbers(facts.mean)}; {_numbers(facts.std)} (RGB)"),
+        ("mean, std", f"{_numbers(details.mean)}; {_numbers(details.std)} (RGB)"),
     ]
-    if known is not None:
-        rows.append(("um/px", known.mpp))
-    rows.append(("licence", facts.licence or "not stated"))
-    if known is not None:
-        rows.append(("gated", _gate(known.gated)))
-    return [*rows, ("weights", _whereabouts(name, facts, known))]
+    if entry is not None:
+        rows.append(("um/px", entry.mpp))
+    rows.append(("licence", details.licence or "not stated"))
+    if entry is not None:
+        rows.append(("gated", _gate(entry.gated)))
+    return [*rows, ("weights", _whereabouts(name, details, entry))]
 
 
-def _stages(facts: EncoderFacts) -> str:
-    first = facts.stages[0]
-    if len(facts.stages) > 1 and len({(s.channels, s.stride_px) for s in facts.stages}) == 1:
-        return f"0 to {facts.stages[-1].index}: {first.channels} channels, stride {first.stride_px} px"
-    return ", ".join(f"{s.index}: {s.channels} channels, stride {s.stride_px} px" for s in facts.stages)
+def _stages(details: EncoderInfo) -> str:
+    first = details.stages[0]
+    if len(details.stages) > 1 and len({(s.channels, s.stride_px) for s in details.stages}) == 1:
+        return f"0 to {details.stages[-1].index}: {first.channels} channels, stride {first.stride_px} px"
+    return ", ".join(f"{s.index}: {s.channels} channels, stride {s.stride_px} px" for s in details.stages)
 
 
-def _whereabouts(name: str, facts: EncoderFacts, known: KnownEncoder | None) -> str:
-    if facts.local is not None:
-        return str(facts.local)
-    if facts.hub is None:
+def _whereabouts(name: str, details: EncoderInfo, entry: CatalogueEntry | None) -> str:
+    if details.local is not None:
+        return str(details.local)
+    if details.hub is None:
         return "not published; model.weights names a file, else they are random"
-    folder = facts.hub.rpartition("/")[2]
+    folder = details.hub.rpartition("/")[2]
     gate = ""
-    if known is not None and known.gated is not False:
-        gate = f"Accept the terms at https://huggingface.co/{facts.hub} and `hf auth login`; then "
-    choice = "timm" if known is None and not name.startswith("hf") else name
+    if entry is not None and entry.gated is not False:
+        gate = f"Accept the terms at https://huggingface.co/{details.hub} and `hf auth login`; then "
+    choice = "timm" if entry is None and not name.startswith("hf") else name
     return (
-        f"not here. {gate}--set model.weights={choice} downloads them; offline: `hf download {facts.hub} --local-dir "
+        f"not here. {gate}--set model.weights={choice} downloads them; offline: `hf download {details.hub} --local-dir "
         f"{folder}` elsewhere, then --set model.encoder={name} --set model.weights={folder}"
     )
 

@@ -27,10 +27,10 @@ def info(
     found: list[dict[str, Any]] = []
 
     def work(path: str) -> None:
-        facts = _facts(path, mpp)
-        found.append(facts)
+        details = _details(path, mpp)
+        found.append(details)
         if not as_json:
-            typer.echo(_text(facts))
+            typer.echo(_text(details))
 
     with user_errors():
         failures = each(list(slides), str, work)
@@ -40,7 +40,7 @@ def info(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _facts(path: str, mpp: float | None) -> dict[str, Any]:
+def _details(path: str, mpp: float | None) -> dict[str, Any]:
     from wsi_lpd.slide import open_slide
 
     with open_slide(path, mpp=mpp) as slide:
@@ -68,7 +68,7 @@ def _facts(path: str, mpp: float | None) -> dict[str, Any]:
             "background": list(slide.background),
             "associated_images": list(slide.associated),
             "fingerprint": slide.fingerprint,
-            "warnings": [] if resolution is None else list(resolution.warnings),
+            "warnings": list(slide.warnings),
             **_tissue(slide),
         }
 
@@ -86,44 +86,46 @@ def _tissue(slide: Slide) -> dict[str, Any]:
     return {"bright_field": True, "tissue_share": tissue.share, "tissue_mm2": mm2}
 
 
-def _text(facts: dict[str, Any]) -> str:
-    lines = [facts["slide"], *(f"  {key:<12}{text}" for key, text in _rows(facts))]
-    return "\n".join([*lines, *(f"  warning     {text}" for text in facts["warnings"])])
+def _text(details: dict[str, Any]) -> str:
+    lines = [details["slide"], *(f"  {key:<12}{text}" for key, text in _rows(details))]
+    return "\n".join([*lines, *(f"  warning     {text}" for text in details["warnings"])])
 
 
-def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    levels = ", ".join(f"{x['width_px']}x{x['height_px']} (/{x['downsample']:.4g})" for x in facts["levels"])
+def _rows(details: dict[str, Any]) -> list[tuple[str, str]]:
+    levels = ", ".join(f"{x['width_px']}x{x['height_px']} (/{x['downsample']:.4g})" for x in details["levels"])
     # One statement that is used would only be said twice.
-    statements = [] if len(facts["mpp_candidates"]) == 1 and facts["mpp"] is not None else facts["mpp_candidates"]
+    statements = [] if len(details["mpp_candidates"]) == 1 and details["mpp"] is not None else details["mpp_candidates"]
     rows = [
-        ("size", f"{facts['width_px']} x {facts['height_px']} px{_extent(facts)}"),
-        ("levels", f"{len(facts['levels'])}: {levels}"),
-        ("vendor", facts["vendor"] or "not stated"),
-        ("reader", f"{facts['reader']} ({facts['reader_reason']})"),
-        ("resolution", _resolution(facts)),
+        ("size", f"{details['width_px']} x {details['height_px']} px{_extent(details)}"),
+        ("levels", f"{len(details['levels'])}: {levels}"),
+        ("vendor", details["vendor"] or "not stated"),
+        ("reader", f"{details['reader']} ({details['reader_reason']})"),
+        ("resolution", _resolution(details)),
         *(("", f"{c['source']}: {_both(c)} um/px, {c['verdict']}") for c in statements),
-        ("objective", "not stated" if facts["objective_power"] is None else f"{facts['objective_power']:g}x"),
+        ("objective", "not stated" if details["objective_power"] is None else f"{details['objective_power']:g}x"),
     ]
-    if facts["bounds"] is not None:
-        x, y, width, height = facts["bounds"]
+    if details["bounds"] is not None:
+        x, y, width, height = details["bounds"]
         rows.append(("bounds", f"{width} x {height} px at {x}, {y} (QuPath shows this part only)"))
-    if facts["associated_images"]:
-        rows.append(("with it", ", ".join(facts["associated_images"])))
-    return [*rows, ("tissue", _tissue_text(facts))]
+    if details["associated_images"]:
+        rows.append(("with it", ", ".join(details["associated_images"])))
+    return [*rows, ("tissue", _tissue_text(details))]
 
 
-def _extent(facts: dict[str, Any]) -> str:
-    if facts["mpp"] is None:
+def _extent(details: dict[str, Any]) -> str:
+    if details["mpp"] is None:
         return ""
-    return f" = {facts['width_px'] * facts['mpp'] / 1000:.3g} x {facts['height_px'] * facts['mpp'] / 1000:.3g} mm"
+    return (
+        f" = {details['width_px'] * details['mpp'] / 1000:.3g} x {details['height_px'] * details['mpp'] / 1000:.3g} mm"
+    )
 
 
-def _resolution(facts: dict[str, Any]) -> str:
-    if facts["mpp"] is None:
-        power = facts["objective_power"]
+def _resolution(details: dict[str, Any]) -> str:
+    if details["mpp"] is None:
+        power = details["objective_power"]
         hint = "" if power is None else f" (its objective suggests about {10 / power:g})"
         return f"not known: pass --slide-mpp to tile and segment it{hint}"
-    return f"{facts['mpp']:.5g} um/px, from {facts['mpp_source']}"
+    return f"{details['mpp']:.5g} um/px, from {details['mpp_source']}"
 
 
 def _both(candidate: dict[str, Any]) -> str:
@@ -131,10 +133,10 @@ def _both(candidate: dict[str, Any]) -> str:
     return x if x == y else f"{x} x {y}"
 
 
-def _tissue_text(facts: dict[str, Any]) -> str:
-    if not facts["bright_field"]:
+def _tissue_text(details: dict[str, Any]) -> str:
+    if not details["bright_field"]:
         return "not looked for: bright on dark, like fluorescence or a label image, not bright-field"
-    if facts["tissue_share"] == 0:
+    if details["tissue_share"] == 0:
         return "none found"
-    area = "" if facts["tissue_mm2"] is None else f", {facts['tissue_mm2']:.3g} mm2"
-    return f"{facts['tissue_share']:.1%} of the slide{area}"
+    area = "" if details["tissue_mm2"] is None else f", {details['tissue_mm2']:.3g} mm2"
+    return f"{details['tissue_share']:.1%} of the slide{area}"

@@ -41,7 +41,7 @@ def pretrain(
         if done.was_finished:
             say(f"{done.path}: was finished already; another --out pretrains again")
         else:
-            told = ", ".join(f"{name} {value:.3f}" for name, value in done.metrics.items())
-            say(f"{done.path}: {told}; use it with --set model.weights={done.path}")
+            numbers = ", ".join(f"{name} {value:.3f}" for name, value in done.metrics.items())
+            say(f"{done.path}: {numbers}; use it with --set model.weights={done.path}")
         if as_json:
             print_json({"weights": str(done.path), "was_finished": done.was_finished, "metrics": done.metrics})

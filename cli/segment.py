@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._console import EXIT_FAILED, BarProgress, each, print_json, say, told_failures, user_errors
+from ._console import EXIT_FAILED, BarProgress, each, print_failures, print_json, say, user_errors
 from ._options import (
     ConfigOption,
     JsonOption,
@@ -112,7 +112,7 @@ def segment(
         cluster = cluster_choice(workers, scheduler, scheduler_file)
         summaries: list[dict[str, object]] = []
 
-        def told(summary: SegmentSummary) -> None:
+        def report(summary: SegmentSummary) -> None:
             say(summary.text())
             summaries.append(summary.as_dict())
 
@@ -123,13 +123,13 @@ def segment(
             failures = each(
                 found,
                 str,
-                lambda slide: told(job.run(slide, targets[slide], slide_mpp=mpps.get(slide), overwrite=overwrite)),
+                lambda slide: report(job.run(slide, targets[slide], slide_mpp=mpps.get(slide), overwrite=overwrite)),
             )
         else:
             ended = _segmented_elsewhere(
-                cluster, model, resolved, found, mpps, targets, told, device=device, overwrite=overwrite
+                cluster, model, resolved, found, mpps, targets, report, device=device, overwrite=overwrite
             )
-            failures = told_failures(ended, len(found))
+            failures = print_failures(ended, len(found))
         if as_json:
             print_json({"slides": summaries, "failed": [{"slide": s, "error": e} for s, e in failures]})
     if failures:
@@ -143,7 +143,7 @@ def _segmented_elsewhere(
     slides: list[str],
     mpps: dict[str, float],
     targets: dict[str, Outputs],
-    told: Callable[[SegmentSummary], None],
+    report: Callable[[SegmentSummary], None],
     *,
     device: str,
     overwrite: bool,
@@ -157,7 +157,7 @@ def _segmented_elsewhere(
     items = [SlideItem(slide, mpps.get(slide)) for slide in slides]
     for outcome in segment_slides(cluster, task, items, targets, n_gpus=_n_gpus_to_share(cluster, device)):
         if outcome.result is not None:
-            told(outcome.result)
+            report(outcome.result)
         yield outcome.item.location, outcome.error
 
 

@@ -11,7 +11,7 @@ import typer
 from wsi_lpd.errors import WsiLpdError
 from wsi_lpd.memory import share_one_heap
 
-from ._console import EXIT_FAILED, BarProgress, each, expect_no_matrices, print_json, say, told_failures, user_errors
+from ._console import EXIT_FAILED, BarProgress, each, expect_no_matrices, print_failures, print_json, say, user_errors
 from ._options import (
     ConfigOption,
     JsonOption,
@@ -158,17 +158,17 @@ def _tile(
 ) -> list[tuple[str, str]]:
     reports: list[dict[str, Any]] = []
 
-    def told(slide: str, report: TilingReport) -> None:
+    def report_slide(slide: str, report: TilingReport) -> None:
         say(_told(report))
         reports.append({**asdict(report), "path": str(report.path), "slide": slide})
 
     if cluster is None:
         progress = BarProgress()
         failures = each(
-            slides, str, lambda slide: told(slide, job.run(slide, slide_mpp=mpps.get(slide), progress=progress))
+            slides, str, lambda slide: report_slide(slide, job.run(slide, slide_mpp=mpps.get(slide), progress=progress))
         )
     else:
-        failures = told_failures(_tiled_elsewhere(job, slides, mpps, cluster, told), len(slides))
+        failures = print_failures(_tiled_elsewhere(job, slides, mpps, cluster, report_slide), len(slides))
     table = job.finish()
     if table is not None:
         what = "is up to date" if not table.changed else f"holds {table.n_rows} patches"
@@ -186,7 +186,7 @@ def _tiled_elsewhere(
     slides: list[str],
     mpps: dict[str, float],
     cluster: ClusterChoice,
-    told: Callable[[str, TilingReport], None],
+    report_slide: Callable[[str, TilingReport], None],
 ) -> Iterator[tuple[str, str | None]]:
     """(slide, error or None) of each slide as it ends on the cluster."""
     from wsi_lpd.distributed.slides import SlideItem
@@ -202,7 +202,7 @@ def _tiled_elsewhere(
     for outcome in tile_slides(cluster, job.task, items):
         if outcome.result is not None:
             job.take(outcome.result)
-            told(outcome.item.location, outcome.result.report)
+            report_slide(outcome.item.location, outcome.result.report)
         yield outcome.item.location, outcome.error
 
 

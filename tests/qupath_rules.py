@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import shapely
 
-from wsi_lpd.overlay.check import class_name_problems, geometry_problems
+from wsi_lpd.overlay.check import geometry_problems
+from wsi_lpd.qupath.classes import name_problem
 
 
 def check_overlay_file(path: Path) -> list[str]:
@@ -98,7 +99,7 @@ def _class_problems(given: Any) -> Iterator[str]:
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         yield f"classification {given!r} is no object with a name"
         return
-    yield from (f"class {problem}" for problem in class_name_problems(given["name"]))
+    yield from (f"class {problem}" for problem in [name_problem(given["name"])] if problem)
     color = given.get("color")
     is_color = isinstance(color, list) and len(color) == 3 and all(type(v) is int and 0 <= v <= 255 for v in color)
     if not is_color:

@@ -26,12 +26,16 @@ import tables  # noqa: E402
 import text_vectors  # noqa: E402
 from sizes import SIZES  # noqa: E402
 
-from wsi_lpd.config import Config, load_config  # noqa: E402
+from wsi_lpd.config import (  # noqa: E402
+    Config,
+    load_config,
+    methods,
+)
 from wsi_lpd.errors import ConfigError  # noqa: E402
 from wsi_lpd.evaluation.report import ImageCounts, Report, tally  # noqa: E402
 from wsi_lpd.evaluation.true_images import TrueImage  # noqa: E402
-from wsi_lpd.methods.vectors import read_vectors  # noqa: E402
-from wsi_lpd.presets import PRESETS  # noqa: E402
+from wsi_lpd.methods.reference import ReferenceConfig  # noqa: E402
+from wsi_lpd.methods.tpro.vectors import read_vectors  # noqa: E402
 
 NAMES = ("Tumor", "Stroma", "Immune cells")
 TRAINED = [name for name, row in ablation_rows.ROWS.items() if not row.reads]
@@ -53,7 +57,7 @@ def test_every_row__is_a_valid_configuration_unlike_all_others(row):
 
 
 def test_every_method__has_a_row():
-    first_stages = set(PRESETS) - {"decoder"}
+    first_stages = set(methods()) - {"decoder"}
     assert set(ablation_rows.METHODS) == first_stages | {f"{name}+decoder" for name in first_stages}
 
 
@@ -68,8 +72,8 @@ def test_the_ladder__ends_at_what_the_default_weighs():
 
 def test_a_row__stands_on_another():
     assert configured("R4").loss.diversity_weight == configured("R3").loss.diversity_weight == 0.5
-    assert not configured("R4").reference.class_offset
-    assert configured("R3").reference.class_offset
+    assert not configured("R4").own(ReferenceConfig).class_offset
+    assert configured("R3").own(ReferenceConfig).class_offset
     for name in ("R0", "R1", "R2", "R5", "R6a", "R6b", "R7"):
         assert configured(name).model.scores == "relative", name
     assert configured("R9").model.scores == "absolute"
@@ -177,10 +181,10 @@ def result(seed, accuracy, *, refinements=("none",)):
         for gate, shift in (("none", -0.1), ("predicted", 0.0), ("oracle", 0.1))
     }
     ratios = {"n": 3, "median": accuracy, "least": 0.0, "most": 1.0}
-    told = {"seconds_per_epoch": 10.0 + seed, "data_wait": 0.01, "diversity_gradient_ratio": ratios}
+    printed = {"seconds_per_epoch": 10.0 + seed, "data_wait": 0.01, "diversity_gradient_ratio": ratios}
     return {
         "scored": dict.fromkeys(refinements, gates),
-        "training": told,
+        "training": printed,
         "peak_mb": 900.0 + seed,
         "peak_device_mb": None,
         "image_level": {"ece": 0.05},
@@ -289,9 +293,9 @@ def test_what_training_tells__averages_seconds_not_rates():
         return {"part": part, "patches_per_s": rate, "data_wait": "0.02", "diversity_gradient_ratio": ratio}
 
     rows = [line("train", "100"), line("train", "50", "0.5"), line("val", ""), line("train", "25", "0.1")]
-    told = one_run.told_by(rows, 200)
-    assert told["seconds_per_epoch"] == pytest.approx((2 + 4 + 8) / 3)
-    assert told["diversity_gradient_ratio"] == {"n": 2, "median": 0.3, "least": 0.1, "most": 0.5}
+    printed = one_run.printed_by(rows, 200)
+    assert printed["seconds_per_epoch"] == pytest.approx((2 + 4 + 8) / 3)
+    assert printed["diversity_gradient_ratio"] == {"n": 2, "median": 0.3, "least": 0.1, "most": 0.5}
 
 
 def test_held_out_images__come_back_as_they_were_kept(tmp_path):
@@ -391,7 +395,7 @@ def test_stand_in_vectors__are_those_of_the_names_alone(tmp_path):
     np.testing.assert_allclose(again[0], again[1])
     assert 0.3 < float(again[0] @ again[2]) < 0.95, "names that share letters are alike"
     assert abs(float(found.classes[0] @ found.classes[1])) < 0.2
-    preset = PRESETS["tpro"]
+    preset = methods()["tpro"].changes
     assert found.classes.shape[1] == preset["model.prototype_dim"]
     assert found.knowledge.shape[1] == preset["model.knowledge_dim"]
 

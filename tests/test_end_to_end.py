@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from wsi_lpd.models.engine import OpenVinoEncoder
 from wsi_lpd.overlay.raster.mask import read_mask
 from wsi_lpd.overlay.raster.rasterize import rasterize
-from wsi_lpd.overlay.read import load_overlay
+from wsi_lpd.qupath.read import load_overlay
 from wsi_lpd.segmentation.strip_store import StripStore
 from wsi_lpd.synthetic import SYNTHETIC_CLASSES, write_synthetic_slide
 from wsi_lpd.types import Size

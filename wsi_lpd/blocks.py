@@ -17,7 +17,7 @@ wait for the slowest; every further block repeats some work."""
 
 @dataclass(frozen=True)
 class WorkLeft:
-    """The work that is left on a slide and can be shared among workers.
+    """A slide that is begun: what others may do of it before it is finished.
 
     Attributes:
         missing: Numbers of the missing pieces, ascending.

@@ -13,6 +13,10 @@ class SlideError(WsiLpdError):
     """A slide cannot be opened, read, or interpreted."""
 
 
+class ImageError(WsiLpdError):
+    """An image file cannot be read; its readers say which file, and raise it as an error of theirs."""
+
+
 class StoreError(WsiLpdError):
     """A patch store is missing, damaged, or not what was asked for."""
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 UInt8Array = NDArray[np.uint8]
 """Pixels (H, W, 3) or (N, S, S, 3) in RGB order, or a label map (H, W)."""
 
+UInt16Array = NDArray[np.uint16]
 BoolArray = NDArray[np.bool_]
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]

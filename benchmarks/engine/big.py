@@ -31,13 +31,13 @@ def big_tables(place: Place) -> list[str]:
             peak, own = f"{found.peak_mb:.0f}", f"{above[command, height]:.0f}"
             rows.append((command, f"{WIDTH} x {height}", _amount(found), f"{found.wall_s:.0f}", peak, own))
     growth = {command: above[command, HEIGHTS[1]] / above[command, HEIGHTS[0]] for command in IMPORTS}
-    told = ", ".join(f"{command} {ratio:.2f}" for command, ratio in growth.items())
+    printed = ", ".join(f"{command} {ratio:.2f}" for command, ratio in growth.items())
     columns = ("", "slide, px", "", "seconds", "peak MB", "above the bare imports, MB")
-    return [f"{table(columns, rows)}\n\nPeak above the imports at {HEIGHTS[1]:,} rows / at {HEIGHTS[0]:,}: {told}."]
+    return [f"{table(columns, rows)}\n\nPeak above the imports at {HEIGHTS[1]:,} rows / at {HEIGHTS[0]:,}: {printed}."]
 
 
 def _amount(found: Measured) -> str:
-    (summary,) = found.told["slides"]
+    (summary,) = found.printed["slides"]
     if "n_windows" in summary:
         return f"{summary['n_windows']} windows, {summary['n_regions']} regions"
     return f"{summary['n_patches']} patches"

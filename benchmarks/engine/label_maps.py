@@ -38,20 +38,20 @@ def label_map_tables(place: Place) -> list[str]:
 def _table(found: dict[str, list[Measured]], judged: dict[str, Measured]) -> str:
     rows: list[Sequence[object]] = []
     for name, runs in found.items():
-        told = judged[name].told
+        printed = judged[name].printed
         rows.append(
             (
                 name,
                 f"{median(runs, 'loop_s'):.1f}",
                 f"{median_ratio(runs, found[RASTERIO], 'loop_s'):.2f}",
                 f"{median(runs, 'peak_mb'):.0f}",
-                told["polygons"],
-                told["vertices"],
-                told["holes"],
-                told["invalid"],
-                "yes" if told["coverage_is_valid"] else "no",
-                f"{told['wrong_share']:.2%}",
-                f"{told['mb']:.0f}",
+                printed["polygons"],
+                printed["vertices"],
+                printed["holes"],
+                printed["invalid"],
+                "yes" if printed["coverage_is_valid"] else "no",
+                f"{printed['wrong_share']:.2%}",
+                f"{printed['mb']:.0f}",
             )
         )
     columns = (

@@ -16,7 +16,7 @@ import time
 
 def main() -> None:
     """Ends with the exit status of the command."""
-    told, command = sys.argv[1], sys.argv[2:]
+    printed, command = sys.argv[1], sys.argv[2:]
     started = time.perf_counter()
     pid = os.posix_spawnp(command[0], command, os.environ)
     _, status, used = os.wait4(pid, 0)
@@ -25,7 +25,7 @@ def main() -> None:
         "cpu_s": used.ru_utime + used.ru_stime,
         "peak_mb": used.ru_maxrss / 1024,
     }
-    with open(told, "w", encoding="utf-8") as stream:  # noqa: PTH123  # importing pathlib takes memory
+    with open(printed, "w", encoding="utf-8") as stream:  # noqa: PTH123  # importing pathlib takes memory
         json.dump(summary, stream)
     sys.exit(os.waitstatus_to_exitcode(status))
 

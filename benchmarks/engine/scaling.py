@@ -47,11 +47,11 @@ def scaling_tables(place: Place) -> list[str]:
         core_s = n * wall / N_SLIDES
         rows.append((n, f"{wall / 3600:.2f}", f"{core_s:.1f}", f"{alone / (n * wall):.2f}", f"{rate:.1f}"))
     columns = ("workers", "hours", "core seconds per slide", "efficiency", "read from storage, MB/s")
-    told = (
+    printed = (
         f"Measured: start of a worker {start_s:.1f} s, a slide of {SMALL_SIZE} px with {ENCODER} {slide_s:.1f} s on "
         f"one thread, an empty task {task_s * 1e3:.1f} ms. {N_SLIDES} slides, in the order given; simulated."
     )
-    return [f"{told}\n\n{table(columns, rows)}"]
+    return [f"{printed}\n\n{table(columns, rows)}"]
 
 
 def _ends(costs: Sequence[float], n_workers: int, start_s: float, task_s: float) -> list[float]:
@@ -72,7 +72,7 @@ def _measured(slide: Path, model: Path, folder: Path) -> tuple[float, float]:
     """Seconds to start a process that segments, and seconds for the slide."""
     command = segment_command(slide, model, folder / "scaling.geojson", "--overwrite")
     found = run(command, environment=ONE_THREAD)
-    (summary,) = found.told["slides"]
+    (summary,) = found.printed["slides"]
     seconds = sum(summary["seconds"].values())
     return found.wall_s - seconds, seconds
 

@@ -30,23 +30,25 @@ def segmenting_tables(place: Place) -> list[str]:
 
 def _table(place: Place, model: Path, overlap: float) -> str:
     slide = place.slide()
-    step = int(_forward(model, slide, overlap, "together").told["step_px"])
+    step = int(_forward(model, slide, overlap, "together").printed["step_px"])
     contestants: dict[str, Callable[[], Measured]] = {
-        **{f"forward passes, {told}": partial(_forward, model, slide, overlap, way) for way, told in WAYS.items()},
+        **{
+            f"forward passes, {printed}": partial(_forward, model, slide, overlap, way) for way, printed in WAYS.items()
+        },
         FASTEST: partial(_forward, model, slide, overlap, "openvino"),
         "wsi-lpd": partial(_ours, model, slide, overlap, place.scratch / "ours", ()),
         FINE: partial(_ours, model, slide, overlap, place.scratch / "fine", ("--set", "segment.output_stride=1")),
     }
     if place.with_peers:
         name = version_of("tiatoolbox", place.environments)
-        for told, output in (("to zarr", "zarr"), ("with QuPath JSON", "qupath")):
-            contestants[f"{name} {told}"] = partial(_peer, model, slide, step, output, place)
+        for printed, output in (("to zarr", "zarr"), ("with QuPath JSON", "qupath")):
+            contestants[f"{name} {printed}"] = partial(_peer, model, slide, step, output, place)
     found = in_turn(contestants, place.repeats)
     return f"#### {overlap:.0%} overlap (windows of 224 px every {step} px)\n\n{_rows(found)}"
 
 
 def _rows(found: dict[str, list[Measured]]) -> str:
-    ways = [found[f"forward passes, {told}"] for told in WAYS.values()]
+    ways = [found[f"forward passes, {printed}"] for printed in WAYS.values()]
     floor = [min(runs, key=lambda run: run.number("per_window_s")) for runs in zip(*ways, strict=True)]
     ours = found["wsi-lpd"]
     rows: list[Sequence[object]] = [
@@ -65,22 +67,22 @@ def _rows(found: dict[str, list[Measured]]) -> str:
         "", "windows", "loop / forward passes, per window", "the same with the file written", "process s", "cpu s",
         "peak MB",
     )  # fmt: skip
-    told = (
+    printed = (
         f"Our loop takes {median_ratio(ours, floor, 'per_window_s'):.2f} times torch's forward passes (limit 1.10), "
         f"{median_ratio(ours, found[FASTEST], 'per_window_s'):.2f} times OpenVINO's, whose start is in ours alone."
     )
-    return f"{table(columns, rows)}\n\n{told}"
+    return f"{table(columns, rows)}\n\n{printed}"
 
 
 def _forward(model: Path, slide: Path, overlap: float, way: str) -> Measured:
     found = run([TOOL.with_name("python"), HERE / "forward.py", model, slide, str(overlap), str(BATCH), way])
-    return _completed(found, found.told["n"], found.told["loop_s"], found.told["loop_s"])
+    return _completed(found, found.printed["n"], found.printed["loop_s"], found.printed["loop_s"])
 
 
 def _ours(model: Path, slide: Path, overlap: float, out: Path, options: Sequence[str]) -> Measured:
     shutil.rmtree(out, ignore_errors=True)
     found = run(segment_command(slide, model, out / "map.geojson", "--overlap", str(overlap), *options))
-    (summary,) = found.told["slides"]
+    (summary,) = found.printed["slides"]
     seconds = summary["seconds"]
     return _completed(found, summary["n_windows"], seconds["network"], sum(seconds.values()))
 
@@ -100,9 +102,9 @@ def _peer(model: Path, slide: Path, step: int, output: str, place: Place) -> Mea
         output,
     ]
     found = run(command, environment={"PYTHONPATH": str(HERE.parent.parent)})
-    return _completed(found, found.told["n"], found.told["loop_s"], found.told["loop_s"])
+    return _completed(found, found.printed["n"], found.printed["loop_s"], found.printed["loop_s"])
 
 
 def _completed(found: Measured, n: int, loop_s: float, whole_s: float) -> Measured:
-    told = {**found.told, "n": n, "per_window_s": loop_s / n, "whole_per_window_s": whole_s / n}
-    return Measured(found.wall_s, found.cpu_s, found.peak_mb, told)
+    printed = {**found.printed, "n": n, "per_window_s": loop_s / n, "whole_per_window_s": whole_s / n}
+    return Measured(found.wall_s, found.cpu_s, found.peak_mb, printed)

@@ -94,20 +94,20 @@ def _write_coords(slide: Path, case: TileCase, path: Path) -> None:
 
 def _floor(slide: Path, coords: Path, out: Path) -> Measured:
     found = run([_python(), HERE / "tile_floor.py", slide, coords, out, "--threads", str(THREADS)])
-    return _completed(found, out, found.told["decode_s"] + found.told["zarr_s"], found.told["n"])
+    return _completed(found, out, found.printed["decode_s"] + found.printed["zarr_s"], found.printed["n"])
 
 
 def _ours(slide: Path, case: TileCase, out: Path) -> Measured:
     shutil.rmtree(out, ignore_errors=True)
     settings = ["--mpp", str(case.mpp), "--patch-size", str(case.patch_px), "--threads", str(THREADS)]
     found = run([TOOL, "tile", slide, "--out", out, "--json", *settings])
-    (report,) = found.told["slides"]
+    (report,) = found.printed["slides"]
     return _completed(found, out, report["seconds"], report["n_patches"])
 
 
 def _loop(library: str, slide: Path, coords: Path, out: Path) -> Measured:
     found = run([_python(), HERE / "tile_loop.py", library, slide, coords, out])
-    return _completed(found, out, found.told["loop_s"], found.told["n"])
+    return _completed(found, out, found.printed["loop_s"], found.printed["n"])
 
 
 def _peer(peer: str, slide: Path, case: TileCase, place: Place) -> Measured:
@@ -115,13 +115,13 @@ def _peer(peer: str, slide: Path, case: TileCase, place: Place) -> Measured:
     shutil.rmtree(out, ignore_errors=True)
     python = python_of(peer, place.environments)
     found = run([python, HERE / f"tile_{peer}.py", slide, str(case.mpp), str(case.patch_px), out])
-    return _completed(found, out, found.told["loop_s"], found.told["n"])
+    return _completed(found, out, found.printed["loop_s"], found.printed["n"])
 
 
 def _completed(found: Measured, out: Path, loop_s: float, n: int) -> Measured:
     written_mb = sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) / 1e6
-    told = {**found.told, "loop_s": loop_s, "n": n, "per_patch_s": loop_s / n, "written_mb": written_mb}
-    return Measured(found.wall_s, found.cpu_s, found.peak_mb, told)
+    printed = {**found.printed, "loop_s": loop_s, "n": n, "per_patch_s": loop_s / n, "written_mb": written_mb}
+    return Measured(found.wall_s, found.cpu_s, found.peak_mb, printed)
 
 
 def _python() -> Path:

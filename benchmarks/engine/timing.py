@@ -35,12 +35,12 @@ class Measured:
     wall_s: float
     cpu_s: float
     peak_mb: float
-    told: Mapping[str, Any]
+    printed: Mapping[str, Any]
 
     def number(self, name: str) -> float:
         """`wall_s`, `cpu_s`, `peak_mb`, or a number that the command told."""
         own = {"wall_s": self.wall_s, "cpu_s": self.cpu_s, "peak_mb": self.peak_mb}
-        return float(own[name] if name in own else self.told[name])
+        return float(own[name] if name in own else self.printed[name])
 
 
 def run(command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None) -> Measured:
@@ -51,9 +51,9 @@ def run(command: Sequence[str | Path], *, environment: Mapping[str, str] | None 
     """
     words = [str(word) for word in command]
     with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder) / "told.json"
+        printed = Path(folder) / "told.json"
         done = subprocess.run(
-            [sys.executable, "-S", str(LAUNCHER), str(told), *words],
+            [sys.executable, "-S", str(LAUNCHER), str(printed), *words],
             capture_output=True,
             text=True,
             env={**os.environ, **(environment or {})},
@@ -61,8 +61,8 @@ def run(command: Sequence[str | Path], *, environment: Mapping[str, str] | None 
         )
         if done.returncode:
             raise RunFailedError(f"{' '.join(words)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
-        used = json.loads(told.read_text(encoding="utf-8"))
-    return Measured(**used, told=_last_object(done.stdout))
+        used = json.loads(printed.read_text(encoding="utf-8"))
+    return Measured(**used, printed=_last_object(done.stdout))
 
 
 def in_turn(contestants: Mapping[str, Callable[[], Measured]], repeats: int) -> dict[str, list[Measured]]:

@@ -64,11 +64,11 @@ def workers_tables(place: Place) -> list[str]:
         "four slides", "one worker, s", "two workers, s", "ratio (limit 1.7)", "byte-equal",
         "through the scheduler, kB", "slides, MB (compressed)",
     )  # fmt: skip
-    told = (
+    printed = (
         f"`segment` with one of two workers killed in the middle: {killed.wall_s:.1f} s, result "
         f"{'equal to that of a run without Dask' if survived else 'DIFFERENT'}."
     )
-    return [f"{table(columns, rows)}\n\n{told} {_limit_told(model, slides[0])}"]
+    return [f"{table(columns, rows)}\n\n{printed} {_limit_told(model, slides[0])}"]
 
 
 def _limit_told(model: Path, slide: Path) -> str:
@@ -92,8 +92,8 @@ def _on(n_workers: int, command: Sequence[str | Path], place: Place, *, kill_aft
         if kill_after_s is not None:
             threading.Timer(kill_after_s, os.kill, (pids[0], signal.SIGKILL)).start()
         found = run([TOOL, *command, out, "--scheduler", proxy.address], environment=ONE_THREAD)
-        told = {"scheduler_kb": proxy.n_bytes / 1e3}
-    return Measured(found.wall_s, found.cpu_s, found.peak_mb, told)
+        printed = {"scheduler_kb": proxy.n_bytes / 1e3}
+    return Measured(found.wall_s, found.cpu_s, found.peak_mb, printed)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 from hub_folders import hub_folder
 from typer.testing import CliRunner
 
-from wsi_lpd.models.encoders.catalogue import KNOWN
+from wsi_lpd.models.encoders.catalogue import CATALOGUE
 from wsi_lpd_cli.main import app
 
 
@@ -35,7 +35,7 @@ def test_the_list__names_licence_gate_and_what_is_here(cache):
     status, out, _ = run()
     assert status == 0
     lines = {line.split()[0]: line for line in out.splitlines() if line.startswith("hf-hub:")}
-    assert len(lines) == len(KNOWN)
+    assert len(lines) == len(CATALOGUE)
     assert lines["hf-hub:paige-ai/Virchow"].split()[-3:] == ["Apache-2.0", "yes", "yes"]
     assert lines["hf-hub:MahmoodLab/UNI"].split()[-3:] == ["CC-BY-NC-ND-4.0", "yes", "no"]
     assert lines["hf-hub:histai/hibou-b"].split()[-3:] == ["Apache-2.0", "no", "no"]

@@ -21,7 +21,7 @@ def make_small(set_attribute=setattr):
     """Shards of `SHARD_PATCHES` patches of 48 px, strips of `STRIP_ROWS` rows."""
     from wsi_lpd.segmentation import plan
     from wsi_lpd.segmentation.strips import StripGrid
-    from wsi_lpd.stores import shard
+    from wsi_lpd.stores import sizes as shard
 
     set_attribute(shard, "SHARD_BYTES", SHARD_PATCHES * 48 * 48 * 3)
     set_attribute(plan, "StripGrid", partial(StripGrid, strip_rows=STRIP_ROWS))

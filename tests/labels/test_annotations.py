@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from wsi_lpd.config import TileConfig
 from wsi_lpd.errors import LabelError
-from wsi_lpd.labels.annotations import area_fractions, find_annotations, label_patches, read_areas
+from wsi_lpd.labels.annotations import area_fractions, find_annotations, label_patches
+from wsi_lpd.qupath.regions import read_regions
 from wsi_lpd.tiling.job import in_standard_order
-from wsi_lpd.types import Box
+from wsi_lpd.types import Box, Size
 
 CONFIG = TileConfig(label_fraction=0.05, annotated_fraction=0.9)
 
@@ -111,11 +112,11 @@ def test_read_areas__all_forms_of_qupath(tmp_path):
     )
     plain = feature(shapely.box(60, 0, 70, 5), None)
     (tmp_path / "a.geojson").write_text(json.dumps([nested, text_class, names, plain]))
-    areas = read_areas(tmp_path / "a.geojson", bounds=None)
+    areas = read_regions(tmp_path / "a.geojson", slide_px=Size(9000, 9000), bounds=None).classes()
     assert {name: shapely.union_all(g).area for name, g in areas.items()} == {
         "Tumor": 12.0,
         "Stroma": 50.0,
-        "Immune cells: CD3": 50.0,
+        "Immune cells": 50.0,
     }
 
 
@@ -128,7 +129,8 @@ def test_read_areas__adds_the_bounds_back(tmp_path, origin, metadata, moved):
         "type": "FeatureCollection", "features": [feature(shapely.box(7, 9, 20, 11), "Tumor")], "metadata": metadata
     }  # fmt: skip
     (tmp_path / "a.geojson").write_text(json.dumps(collection))
-    areas = read_areas(tmp_path / "a.geojson", bounds=Box(1000, 300, 5000, 4000), origin=origin)
+    bounds = Box(1000, 300, 5000, 4000)
+    areas = read_regions(tmp_path / "a.geojson", slide_px=Size(9000, 9000), bounds=bounds, origin=origin).classes()
     assert areas["Tumor"][0].bounds == ((1007, 309, 1020, 311) if moved else (7, 9, 20, 11))
 
 

@@ -11,10 +11,9 @@ from PIL import Image
 
 from wsi_lpd.errors import LabelError
 from wsi_lpd.labels.folders import group_of, label_text
-from wsi_lpd.labels.sources import class_balance, read_labels, read_masks, read_patches, split_folder
-from wsi_lpd.stores import shard as shard_module
+from wsi_lpd.labels.sources import class_balance, read_labels, read_patches, read_truth_masks, split_folder
+from wsi_lpd.stores import sizes as shard_module
 from wsi_lpd.stores.patches_writer import StoreWriter
-from wsi_lpd.stores.shard import pack
 
 ROWS = [(1, 0, 1, 0), (0, 1, 0, 0), (1, 1, 0, 1), (0, 0, 0, 0)]
 NAMES = ("TUM", "STR", "LYM", "NEC")
@@ -46,7 +45,7 @@ def make_store(tmp_path, make_meta, monkeypatch):
         coords = np.stack([np.arange(n) * 40, np.arange(n) * 80 + 3], axis=1).astype(np.int64)
         writer = StoreWriter(tmp_path / name, meta=make_meta(**changes), coords=coords, tissue=np.ones(n, np.float32))
         patches = np.random.default_rng(seed).integers(0, 256, (n, 20, 20, 3), dtype=np.uint8)
-        writer.append(pack(patches))
+        writer.append(patches)
         writer.finish()
         return patches
 
@@ -134,7 +133,7 @@ def test_labels__all_bad_names_are_reported_at_once(make_folder):
         read_labels([folder])
     (folder / "zy.png").unlink()
     (folder / "z[1111].png").write_bytes(b"no image")
-    with pytest.raises(LabelError, match=r"(?s)2 problems.*has 3 digits; expected one each for TUM.*is not an image"):
+    with pytest.raises(LabelError, match=r"(?s)2 problems.*has 3 digits; expected one per class TUM.*is no image"):
         read_labels([folder])
 
 
@@ -153,7 +152,7 @@ def test_labels__val_folders_get_labels_and_masks(tmp_path):
     for given in (root / "valid", root / "valid/img"):
         table = read_labels([given], classes=NAMES)
         assert table.labels.tolist() == [[0, 0, 0, 1]]
-        label_map = read_masks(table, [0])[0]
+        label_map = read_truth_masks(table, [0])[0]
         assert (label_map[:4] == 4).all()
         assert (label_map[4:6, :3] == 1).all()
         assert (label_map[6:] == 255).all()
@@ -189,8 +188,8 @@ def test_labels__masks_follow_the_class_order(tmp_path):
     from wsi_lpd.labels.table import join
 
     joined = join([first, second], names=["one", "two"])
-    assert read_masks(joined, [0])[0, 0, :2].tolist() == [1, 2]
-    assert read_masks(joined, [1])[0, 0, :2].tolist() == [2, 1]
+    assert read_truth_masks(joined, [0])[0, 0, :2].tolist() == [1, 2]
+    assert read_truth_masks(joined, [1])[0, 0, :2].tolist() == [2, 1]
 
 
 def test_labels__csv_over_stores(tmp_path, make_store):

@@ -7,7 +7,6 @@ from PIL import Image
 from wsi_lpd.labels.surroundings import read_surrounded
 from wsi_lpd.labels.table import LabelTable, PatchSource
 from wsi_lpd.stores.patches_writer import StoreWriter
-from wsi_lpd.stores.shard import pack
 
 SIDE = 20
 
@@ -25,7 +24,7 @@ def store(tmp_path, make_meta, slide):
     ]
     coords = np.array(places, np.int64) * 2 + 7
     writer = StoreWriter(tmp_path / "s.zarr", meta=make_meta(), coords=coords, tissue=np.ones(len(places), np.float32))
-    writer.append(pack(np.stack([slide[y : y + SIDE, x : x + SIDE] for x, y in places])))
+    writer.append(np.stack([slide[y : y + SIDE, x : x + SIDE] for x, y in places]))
     writer.finish()
     return tmp_path / "s.zarr", places
 

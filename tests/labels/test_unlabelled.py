@@ -12,7 +12,6 @@ from wsi_lpd.errors import LabelError, StoreError
 from wsi_lpd.labels.sources import read_labels, read_patches
 from wsi_lpd.labels.unlabelled import read_unlabelled
 from wsi_lpd.stores.patches_writer import StoreWriter
-from wsi_lpd.stores.shard import pack
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def write(tmp_path, make_meta):
         coords = np.stack([np.arange(n) * 3, np.arange(n) * 7 + 1], axis=1).astype(np.int64)
         meta = make_meta(patch_px=side, **{k: v for k, v in changes.items() if k != "patch_px"})
         writer = StoreWriter(tmp_path / name, meta=meta, coords=coords, tissue=np.ones(n, np.float32))
-        writer.append(pack(pixels))
+        writer.append(pixels)
         writer.finish()
         return pixels
 

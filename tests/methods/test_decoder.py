@@ -7,7 +7,7 @@ import torch
 
 from wsi_lpd.config import DecoderConfig, load_config
 from wsi_lpd.methods.base import Step
-from wsi_lpd.methods.decoder import Decoder, curved, exact_masks, quartered, single_class_rows
+from wsi_lpd.methods.decoder.loss import Decoder, curved, exact_masks, quartered, single_class_rows
 from wsi_lpd.models.network import NetworkOutput
 from wsi_lpd.models.saved.load import network_for
 from wsi_lpd.types import IGNORE

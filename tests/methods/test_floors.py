@@ -49,14 +49,14 @@ def test_cam__has_one_prototype_per_class_and_no_term_but_label_and_glass():
 
 
 def test_cam__refuses_several_prototypes():
-    with pytest.raises(ConfigError, match=r"method cam has one prototype per class, .* is 4"):
+    with pytest.raises(ConfigError, match=r"prototypes_per_class is 4, but method cam needs 1"):
         configured("cam", "model.prototypes_per_class=4")
 
 
 def test_a_bank__is_for_pbip_alone():
-    with pytest.raises(ConfigError, match="prototypes is bank with method lpd"):
+    with pytest.raises(ConfigError, match="prototypes is bank, but method lpd"):
         configured("lpd", "model.prototypes=bank")
-    with pytest.raises(ConfigError, match="prototypes is learnable with method pbip"):
+    with pytest.raises(ConfigError, match="prototypes is learnable, but method pbip"):
         configured("pbip", "model.prototypes=learnable")
 
 

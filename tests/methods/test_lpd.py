@@ -7,7 +7,7 @@ import torch
 
 from wsi_lpd.config import load_config
 from wsi_lpd.methods.base import Place, Step
-from wsi_lpd.methods.lpd import Lpd
+from wsi_lpd.methods.lpd.loss import Lpd
 from wsi_lpd.methods.terms import ramp
 from wsi_lpd.models.network import build_network
 

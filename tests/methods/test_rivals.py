@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from wsi_lpd.config import load_config
 from wsi_lpd.errors import ConfigError, ModelError
-from wsi_lpd.methods import uam
 from wsi_lpd.methods.base import Place
 from wsi_lpd.methods.choose import build_method
-from wsi_lpd.methods.mlps import dropout_attention, gamma_at
-from wsi_lpd.methods.pscl import confident_positions
-from wsi_lpd.methods.uam import assignment_loss, nearest_centres
-from wsi_lpd.methods.vectors import read_vectors, write_vectors
+from wsi_lpd.methods.mlps.loss import dropout_attention, gamma_at
+from wsi_lpd.methods.pscl.loss import confident_positions
+from wsi_lpd.methods.tpro.vectors import read_vectors, write_vectors
+from wsi_lpd.methods.uam import loss as uam
+from wsi_lpd.methods.uam.loss import assignment_loss, nearest_centres
 from wsi_lpd.models.gradcam import _as_maps, grad_cams
 from wsi_lpd.models.heads.knowledge import KnowledgeAttention
 from wsi_lpd.models.network import build_network
@@ -66,7 +66,7 @@ def test_terms__are_the_label_the_glass_and_the_methods_own(method, progress, te
 
 @pytest.mark.parametrize("method", ["pscl", "mlps", "uam"])
 def test_prototypes__of_another_kind_are_refused(method):
-    with pytest.raises(ConfigError, match=f"prototypes is learnable with method {method}, which needs"):
+    with pytest.raises(ConfigError, match=f"prototypes is learnable, but method {method} needs"):
         configured(method, "model.prototypes=learnable")
 
 

@@ -13,8 +13,8 @@ from wsi_lpd.config import load_config
 from wsi_lpd.errors import ModelError
 from wsi_lpd.models.encoders.blueprint import Blueprint, find_blueprint
 from wsi_lpd.models.encoders.build import build_encoder
-from wsi_lpd.models.encoders.catalogue import KNOWN, known_encoder
-from wsi_lpd.models.encoders.info import encoder_facts
+from wsi_lpd.models.encoders.catalogue import CATALOGUE, catalogue_entry
+from wsi_lpd.models.encoders.info import encoder_info
 
 transformers = pytest.importorskip("transformers")
 
@@ -56,7 +56,7 @@ def test_a_hub_name__is_read_from_the_cache(tmp_path, monkeypatch):
     encoder = build_encoder("hf-hub:owner/net", weights="hf-hub:owner/net")
     assert encoder.channels == (24, 24, 24)
     assert encoder.weights.startswith("hf-hub:owner/net/model.safetensors (sha256:")
-    facts = encoder_facts("hf-hub:owner/net")
+    facts = encoder_info("hf-hub:owner/net")
     assert facts.local == repository / "snapshots" / "0123abcd" / "model.safetensors"
     assert (facts.input_px, facts.scales, facts.takes_any_size) == ((32, 32), (1, 2, 3), True)
 
@@ -113,13 +113,13 @@ PARAMETERS = {  # in millions; cards and papers say 303, 681, 632, 632, 1100, 11
 }
 
 
-@pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.repository)
+@pytest.mark.parametrize("known", CATALOGUE, ids=lambda known: known.repository)
 def test_a_known_encoder__is_what_its_card_says_and_needs_no_hub(known, tmp_path, monkeypatch):
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    facts = encoder_facts(known.name)
+    facts = encoder_info(known.name)
     assert facts.n_parameters / 1e6 == pytest.approx(PARAMETERS[known.repository], abs=0.25)
     assert {stage.stride_px for stage in facts.stages} == {known.patch_px}
     assert facts.takes_any_size
@@ -129,10 +129,10 @@ def test_a_known_encoder__is_what_its_card_says_and_needs_no_hub(known, tmp_path
 
 
 def test_known_encoders__are_found_whatever_the_case_and_revision():
-    assert known_encoder("hf-hub:mahmoodlab/uni@abc") is KNOWN[0]
-    assert known_encoder("hf_hub:MahmoodLab/UNI") is KNOWN[0]
-    assert known_encoder("MahmoodLab/UNI") is None
-    assert known_encoder("hf-hub:MahmoodLab/UNI3") is None
+    assert catalogue_entry("hf-hub:mahmoodlab/uni@abc") is CATALOGUE[0]
+    assert catalogue_entry("hf_hub:MahmoodLab/UNI") is CATALOGUE[0]
+    assert catalogue_entry("MahmoodLab/UNI") is None
+    assert catalogue_entry("hf-hub:MahmoodLab/UNI3") is None
 
 
 def test_a_known_encoder_with_local_weights__keeps_the_arguments_that_json_cannot_hold(tmp_path, monkeypatch):
@@ -140,8 +140,8 @@ def test_a_known_encoder_with_local_weights__keeps_the_arguments_that_json_canno
 
     small = {"embed_dim": 24, "depth": 4, "num_heads": 2, "img_size": 28, "mlp_ratio": 5.33334, "reg_tokens": 2,
              "no_embed_class": True, "mlp_layer": "SwiGLUPacked", "act_layer": "silu"}  # fmt: skip
-    entry = table.KnownEncoder("lab/Small", "vit_giant_patch14_224", 14, "0.5", "MIT", True, small)
-    monkeypatch.setattr(table, "KNOWN", (entry,))
+    entry = table.CatalogueEntry("lab/Small", "vit_giant_patch14_224", 14, "0.5", "MIT", True, small)
+    monkeypatch.setattr(table, "CATALOGUE", (entry,))
     torch.manual_seed(5)
     donor, _ = Blueprint(entry.architecture, small).body()
     save_file(donor.state_dict(), tmp_path / "model.safetensors")

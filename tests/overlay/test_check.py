@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from qupath_rules import check_overlay_file
 
-from wsi_lpd.overlay.check import _snapping_changes_nothing, class_name_problems, geometry_problems
+from wsi_lpd.overlay.check import _snapping_changes_nothing, geometry_problems
 from wsi_lpd.overlay.tracing.flat_rings import flat_rings
+from wsi_lpd.qupath.classes import name_problem
 
 RING = [[0, 0], [9, 0], [9, 4], [0, 4], [0, 0]]
 GOOD: dict[str, Any] = {
@@ -161,4 +162,4 @@ def test_snapping_changes_nothing__not_claimed_for_long_slanted_or_fractional_ed
 
 def test_class_name_problems__good_names_pass():
     for name in ("Tumor", "Immune cells", "Ignore*", "Fettgewebe ä"):
-        assert class_name_problems(name) == []
+        assert name_problem(name) is None

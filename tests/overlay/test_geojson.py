@@ -20,10 +20,10 @@ from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.geojson import Feature, place_metadata, region_features, write_overlay
 from wsi_lpd.overlay.geometry_text import geometry_texts
 from wsi_lpd.overlay.raster.rasterize import rasterize
-from wsi_lpd.overlay.read import load_overlay
 from wsi_lpd.overlay.simplification.simplify import simplify_regions
 from wsi_lpd.overlay.tracing.flat_rings import flat_rings
 from wsi_lpd.overlay.tracing.trace import trace_regions
+from wsi_lpd.qupath.read import load_overlay
 from wsi_lpd.types import Size
 
 TUMOR = QUPATH_CLASSES[0]

@@ -13,8 +13,8 @@ from wsi_lpd.classes import QUPATH_CLASSES, TissueClass
 from wsi_lpd.errors import OverlayError
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.raster.rasterize import rasterize
-from wsi_lpd.overlay.read import load_overlay
 from wsi_lpd.overlay.stream import write_streamed_overlay
+from wsi_lpd.qupath.read import load_overlay
 
 FRAME = GridFrame(3.7, 4.25, offset_x=100, offset_y=-31)
 NAMES = [c.name for c in QUPATH_CLASSES]

@@ -2,11 +2,13 @@
 
 import itertools
 import math
+from dataclasses import replace
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsi_lpd.prediction.windows import WindowGrid, stride_for
+from wsi_lpd.prediction.windows import WindowGrid, mirrored, stride_for
 
 grids = st.builds(
     WindowGrid,
@@ -16,16 +18,33 @@ grids = st.builds(
     stride_px=st.sampled_from([16, 32, 48, 64]),
     scale=st.floats(0.3, 5),
     offset_px=st.sampled_from([0, 8, 15]),
+    unit_px=st.sampled_from([1, 4, 16]),
 )
 
 
 @given(grids)
 def test_windows__cover_the_slide_and_none_is_to_spare(grid):
     for starts, length in ((grid.columns, grid.width_px), (grid.rows, grid.height_px)):
-        assert starts[0] == -grid.offset_px
+        assert starts[0] <= -grid.offset_px
+        assert (starts[0] + grid.offset_px) % grid.unit_px == 0
         assert starts[-1] + grid.window_px >= length
-        assert len(starts) == 1 or starts[-2] + grid.window_px < length
+        reach = starts[-1] + grid.window_px - starts[0]
+        assert len(starts) == 1 or reach - grid.stride_px < length + grid.offset_px
         assert all(b - a == grid.stride_px for a, b in itertools.pairwise(starts))
+
+
+@given(grids)
+def test_windows__reach_equally_far_past_opposite_edges(grid):
+    grid = replace(grid, offset_px=0)
+    for starts, length in ((grid.columns, grid.width_px), (grid.rows, grid.height_px)):
+        before, after = -starts[0], starts[-1] + grid.window_px - length
+        assert 0 <= after - before < 2 * grid.unit_px
+
+
+@given(st.integers(1, 40), st.integers(0, 90), st.integers(0, 90))
+def test_mirrored__is_what_numpy_pads_symmetrically(length, before, after):
+    expected = np.pad(np.arange(length), (before, after), mode="symmetric")
+    np.testing.assert_array_equal(mirrored(-before, before + length + after, length), expected)
 
 
 @given(grids, st.integers(0, 400), st.integers(0, 300), st.integers(1, 200), st.integers(1, 90))

@@ -27,7 +27,7 @@ def masked(table, tmp_path):
     cv2.imwrite(str(path), mask)
     masks = [None] * len(table)
     masks[6] = MaskSource(path, (1, 0))
-    return replace(table, masks=tuple(masks)), mask
+    return replace(table, truth_masks=tuple(masks)), mask
 
 
 def one_by_one(network, table, rows, config):
@@ -71,19 +71,19 @@ def test_a_label_of_absence__keeps_a_patch_out(network, table, config):
 
 class Counter(Progress):
     def __init__(self):
-        self.told = []
+        self.totals = []
 
     @contextmanager
     def stage(self, name, total, unit):
-        self.told.append(total)
-        yield self.told.append
+        self.totals.append(total)
+        yield self.totals.append
 
 
 def test_progress__is_told_of_every_patch(network, table, config, monkeypatch):
     monkeypatch.setattr(collecting, "_BATCH_SIZE", 2)
     counter = Counter()
     collect(network, table, [1, 4, 9], config=config.loss, n_examples=1, device=CPU, progress=counter)
-    assert counter.told == [3, 2, 1]
+    assert counter.totals == [3, 2, 1]
 
 
 def test_a_mask__says_which_pixels_belong_to_a_class(network, masked, config):
@@ -101,7 +101,7 @@ def test_a_mask__says_which_pixels_belong_to_a_class(network, masked, config):
                 assert members[1, c, y, x] == ((part == value).mean() > 0.5)
     assert members[1, :2].any(axis=(1, 2)).all()
     assert not members[1, 2].any()
-    without = replace(table, masks=None)
+    without = replace(table, truth_masks=None)
     with torch.inference_mode():
         pseudo = class_pixels(output, without, [5, 6], config.loss).numpy()
     np.testing.assert_array_equal(members[0], pseudo[0])
@@ -143,4 +143,4 @@ def test_a_patch_with_a_mask__is_looked_at_without_a_label(masked):
     labels[6] = -1
     unlabelled = replace(table, labels=labels)
     assert 6 in choose_rows(unlabelled, 10_000)
-    assert 6 not in choose_rows(replace(unlabelled, masks=None), 10_000)
+    assert 6 not in choose_rows(replace(unlabelled, truth_masks=None), 10_000)

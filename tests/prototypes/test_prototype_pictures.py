@@ -208,7 +208,7 @@ def test_the_page__of_one_prototype_and_an_absent_class_says_so(one_prototype):
     assert "The class has one prototype" in checked.text
     assert "None of the patches looked at is labelled with this class" in checked.text
     assert "How alike they are" not in checked.text
-    assert one_prototype.classes[2].told() == "Immune cells: no pixels found in 0 patches labelled with it"
+    assert one_prototype.classes[2].summary_line() == "Immune cells: no pixels found in 0 patches labelled with it"
 
 
 def test_masks__are_told_of(findings):

@@ -58,12 +58,6 @@ def test_open__a_mirax_slide_without_its_folder_is_no_jpeg(tmp_path: Path, pictu
         open_slide(tmp_path / "a.mrxs")
 
 
-def test_open__16_bits_are_refused(tmp_path: Path, picture: UInt8Array) -> None:
-    tifffile.imwrite(tmp_path / "deep.tif", picture.astype(np.uint16) * 200, tile=(64, 64), photometric="rgb")
-    with pytest.raises(SlideError, match="8-bit RGB"):
-        open_slide(tmp_path / "deep.tif", reader="tiffslide")
-
-
 def damage_tile(path: Path, index: int) -> None:
     """Overwrites one compressed tile of level 0."""
     with tifffile.TiffFile(path) as tif:

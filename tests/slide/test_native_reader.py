@@ -250,16 +250,16 @@ def test_cache__a_failure_is_reported_to_all_and_not_remembered() -> None:
 
 def test_cache__a_second_thread_waits_for_the_first() -> None:
     cache: TileCache[int] = TileCache(kept_bytes=10_000, passing_bytes=10_000)
-    begun, go_on = threading.Event(), threading.Event()
+    work_left, go_on = threading.Event(), threading.Event()
 
     def slow() -> UInt8Array:
-        begun.set()
+        work_left.set()
         assert go_on.wait(10)
         return tile(4)
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(cache.get, 1, slow, keep=False)
-        assert begun.wait(10)
+        assert work_left.wait(10)
         second = pool.submit(cache.get, 1, lambda: tile(5), keep=False)
         go_on.set()
         assert first.result() is second.result()

@@ -368,12 +368,12 @@ def test_streams__read_like_a_file() -> None:
 
 def test_cache__what_another_thread_has_in_hand_is_waited_for_and_not_fetched_again() -> None:
     cache: TileCache[int] = TileCache(kept_bytes=10**6, passing_bytes=10**6)
-    begun, go_on = threading.Event(), threading.Event()
+    work_left, go_on = threading.Event(), threading.Event()
     fetched: list[list[int]] = []
 
     def fetch(keys: list[int]) -> list[Callable[[], UInt8Array]]:
         fetched.append(keys)
-        begun.set()
+        work_left.set()
         assert 4 in keys or go_on.wait(20)
         return [lambda key=key: np.full((4, 6, 3), key, np.uint8) for key in keys]  # type: ignore[misc]
 
@@ -382,7 +382,7 @@ def test_cache__what_another_thread_has_in_hand_is_waited_for_and_not_fetched_ag
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(get, [1, 2, 3])
-        assert begun.wait(20)
+        assert work_left.wait(20)
         second = pool.submit(get, [4, 2, 1])
         go_on.set()
         assert (first.result(20), second.result(20)) == ([1, 2, 3], [4, 2, 1])

@@ -15,7 +15,7 @@ from wsi_lpd.labels.table import LabelTable, PatchSource
 from wsi_lpd.stores import masks as mask_store
 from wsi_lpd.stores import masks_writer as mask_writer
 from wsi_lpd.stores.masks import MaskStore
-from wsi_lpd.stores.masks_meta import MasksMeta, read_masks_meta, rows_digest
+from wsi_lpd.stores.masks_meta import MasksMeta, read_masks_meta
 from wsi_lpd.stores.masks_writer import MaskWriter
 from wsi_lpd.stores.patches import partial_path
 from wsi_lpd.types import IGNORE
@@ -160,10 +160,10 @@ def test_patches_outside_of_the_folder_one_is_in__are_found(write, sources, mask
 
 
 def test_labels_and_places__make_the_digest(sources):
-    one = rows_digest(table(sources))
-    assert rows_digest(table(sources[1:])) != one
-    assert rows_digest(table(sources, labels=np.zeros((N, 3), np.int8))) != one
-    assert rows_digest(table(sources)) == one
+    one = table(sources).fingerprint
+    assert table(sources[1:]).fingerprint != one
+    assert table(sources, labels=np.zeros((N, 3), np.int8)).fingerprint != one
+    assert table(sources).fingerprint == one
 
 
 def damage(path, how):

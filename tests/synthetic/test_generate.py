@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from wsi_lpd.errors import SlideError
 from wsi_lpd.overlay.raster.rasterize import rasterize
-from wsi_lpd.overlay.read import read_overlay
+from wsi_lpd.qupath.read import load_overlay
 from wsi_lpd.synthetic import (
     SYNTHETIC_CLASSES,
     find_synthetic_slide,
@@ -28,6 +28,11 @@ from wsi_lpd.synthetic import (
 )
 from wsi_lpd.synthetic.painter import Painter
 from wsi_lpd.types import Size
+
+
+def read_overlay(path):
+    return [(annotation.class_name, annotation.geometry) for annotation in load_overlay(path).annotations]
+
 
 SMALL = {"size_px": Size(2301, 1702), "mpp": 0.5, "seed": 5}
 """Oblong, and no multiple of a tile, of four pixels or of a truth pixel."""

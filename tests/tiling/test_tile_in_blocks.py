@@ -7,7 +7,7 @@ import pytest
 
 from wsi_lpd.errors import StoreError
 from wsi_lpd.stores import patches_writer as writer_module
-from wsi_lpd.stores import shard as shard_module
+from wsi_lpd.stores import sizes as shard_module
 from wsi_lpd.stores.patches_writer import StoreWriter, put_in_place
 from wsi_lpd.tiling.slide_task import SlideTask
 

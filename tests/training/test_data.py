@@ -9,7 +9,6 @@ import torch
 from wsi_lpd.labels.sources import read_labels
 from wsi_lpd.stores.patches_meta import SlideIdentity, StoreMeta
 from wsi_lpd.stores.patches_writer import StoreWriter
-from wsi_lpd.stores.shard import pack
 from wsi_lpd.training.data import batches as data
 from wsi_lpd.training.data.batches import epoch_batches, ordered_batches, training_batches
 from wsi_lpd.types import Size
@@ -42,7 +41,7 @@ def test_a_resumed_run__sees_what_was_left(table, first):
 
 def test_worker_processes__give_the_same_batches(table):
     a, b = (list(ordered_batches(table, batch_size=5, workers=w)) for w in (0, 2))
-    assert [len(x) for x, _ in a] == [5, 5, 5, 5, 2]
+    assert [len(batch.patches) for batch in a] == [5, 5, 5, 5, 2]
     assert all(torch.equal(x[0], y[0]) and torch.equal(x[1], y[1]) for x, y in zip(a, b, strict=True))
 
 
@@ -67,7 +66,7 @@ def store_table(tmp_path):
         )
         coords = np.stack([np.arange(n) * 40, np.arange(n) * 80], axis=1).astype(np.int64)
         writer = StoreWriter(tmp_path / f"{name}.zarr", meta=meta, coords=coords, tissue=np.ones(n, np.float32))
-        writer.append(pack(np.random.default_rng(seed).integers(0, 256, (n, 20, 20, 3), dtype=np.uint8)))
+        writer.append(np.random.default_rng(seed).integers(0, 256, (n, 20, 20, 3), dtype=np.uint8))
         writer.finish()
         rows += [f"{name}.zarr,{i},{name},{40 * i},{80 * i},1,{i % 2},{(i + seed) % 3 % 2}" for i in range(n)]
     path = tmp_path / "patches.csv"
@@ -83,10 +82,11 @@ def test_worker_processes__read_the_same_however_they_are_started(kind, start, t
     chosen = store_table if kind == "stores" else table.subset(range(12))
     here = list(ordered_batches(chosen, batch_size=5, workers=0))  # opens the stores in this process, before the fork
     there = list(ordered_batches(chosen, batch_size=5, workers=1, worker_start=start))
-    assert [len(patches) for patches, _ in there] == [5, 5, 2]
-    for (patches, labels), (expected, expected_labels) in zip(there, here, strict=True):
-        assert torch.equal(patches, expected)
-        assert torch.equal(labels, expected_labels)
+    assert [len(batch.patches) for batch in there] == [5, 5, 2]
+    for batch, expected in zip(there, here, strict=True):
+        assert torch.equal(batch.patches, expected.patches)
+        assert torch.equal(batch.labels, expected.labels)
+        assert batch.masks is None
 
 
 def test_the_way_workers_start__is_the_one_asked_for(table, monkeypatch):
@@ -104,5 +104,5 @@ def test_the_way_workers_start__is_the_one_asked_for(table, monkeypatch):
 
 
 def test_batches__carry_the_rows_labels(table):
-    labels = torch.cat([labels for _, labels in ordered_batches(table, batch_size=7, workers=0)])
+    labels = torch.cat([batch.labels for batch in ordered_batches(table, batch_size=7, workers=0)])
     np.testing.assert_array_equal(labels.numpy(), table.labels)

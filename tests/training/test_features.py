@@ -19,12 +19,12 @@ from small_run import SMALL
 from wsi_lpd.config import load_config
 from wsi_lpd.errors import ConfigError, TrainingError
 from wsi_lpd.labels.sources import read_patches
+from wsi_lpd.models.device import to_images
 from wsi_lpd.models.network import build_network
 from wsi_lpd.models.views import turned
 from wsi_lpd.training.data import build_features, features
 from wsi_lpd.training.data.build_features import cached_features
 from wsi_lpd.training.run.job import load_training_data, train
-from wsi_lpd.training.validation import to_images
 
 PLAIN = ["augment.mosaic=0", "augment.stain=0", "augment.brightness=0", "augment.contrast=0"]
 SHORT = [s for s in SMALL if not s.startswith(("model.scales", "model.fusion", "loss.scale"))]
@@ -142,11 +142,11 @@ def test_a_cache__opens_with_plain_zarr(tmp_path, table, vit, monkeypatch):
     monkeypatch.setattr(features, "CHUNK_BYTES", 5 * 2 * 2 * 6 * 6 * 24)
     cache = cache_of(network_of(vit), table, tmp_path, flips=False)
     group = zarr.open(cache.path, mode="r")
-    assert group["scale1"].shape == (22, 1, 6, 6, 24)
+    assert group["scale1"].shape == (22, 6, 6, 24)
     assert group.attrs["licence"] == "cc-by-4.0"
     rows = list(range(22))
     found = cache.read(rows, [0] * 22, device=torch.device("cpu"))[1].permute(0, 2, 3, 1).numpy()
-    np.testing.assert_array_equal(group["scale1"][:, 0].astype(np.float32), found)
+    np.testing.assert_array_equal(group["scale1"][...].astype(np.float32), found)
 
 
 def touched(path):
@@ -218,13 +218,13 @@ def test_an_interrupted_cache__keeps_whole_chunks_and_nothing_else(tmp_path, tab
         cache_of(network, table, tmp_path / "cut")
     assert [p.name for p in (tmp_path / "cut").iterdir()] == [f"{expected.path.name}.partial"]
     partial = tmp_path / "cut" / f"{expected.path.name}.partial"
-    cut = partial / expected.layout.chunk_name(1, 1)
+    cut = partial / "scale1/c/1/0/0/0"
     cut.write_bytes(cut.read_bytes()[:-1])  # as a full disk leaves it: looked for, found out, made again
     cache = cache_of(network, table, tmp_path / "cut")
     assert chunks == [0, 1, 2, 1, 2, 3, 4, 5]
     for scale in range(2):
         for chunk in range(6):
-            name = cache.layout.chunk_name(scale, chunk)
+            name = f"scale{scale}/c/{chunk}/0/0/0"
             assert (cache.path / name).read_bytes() == (expected.path / name).read_bytes()
     assert sorted(p.name for p in (tmp_path / "cut").iterdir()) == [cache.path.name]
 
@@ -236,7 +236,7 @@ def test_an_unfinished_cache_of_something_else__is_begun_anew(tmp_path, table, v
     tree = json.loads((partial / "zarr.json").read_text())
     tree["attributes"]["patches_sha256"] = "other"
     (partial / "zarr.json").write_text(json.dumps(tree))
-    chunk = partial / "scale0" / "c" / "0" / "0" / "0" / "0" / "0"
+    chunk = partial / "scale0" / "c" / "0" / "0" / "0" / "0"
     right = chunk.read_bytes()
     chunk.write_bytes(b"\0" * len(right))
     assert (cache_of(network, table, tmp_path, flips=False).path / chunk.relative_to(partial)).read_bytes() == right
@@ -244,9 +244,9 @@ def test_an_unfinished_cache_of_something_else__is_begun_anew(tmp_path, table, v
 
 def test_a_chunk_that_is_cut_off__is_told(tmp_path, table, vit):
     cache = cache_of(network_of(vit), table, tmp_path, flips=False)
-    chunk = cache.path / cache.layout.chunk_name(0, 0)
+    chunk = cache.path / "scale0/c/0/0/0/0"
     chunk.write_bytes(chunk.read_bytes()[:-2])
-    with pytest.raises(TrainingError, match=r"it is cut off\); remove .*vit-.*\.zarr to have it made anew"):
+    with pytest.raises(TrainingError, match=r"scale0/c/0/0/0/0: damaged .*; remove .*vit-.*\.zarr to have it made"):
         cache.read([21], [0], device=torch.device("cpu"))
 
 

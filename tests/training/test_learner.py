@@ -14,6 +14,7 @@ from wsi_lpd.config import load_config
 from wsi_lpd.errors import TrainingError
 from wsi_lpd.methods.base import Losses, Place
 from wsi_lpd.training.data.augment import Draws
+from wsi_lpd.training.data.batches import Batch
 from wsi_lpd.training.learner import Learner
 from wsi_lpd.training.modes import deterministic
 
@@ -39,7 +40,7 @@ def make_batch(seed=0, count=4):
     generator = torch.Generator().manual_seed(seed)
     patches = torch.randint(0, 256, (count, 48, 48, 3), generator=generator, dtype=torch.uint8)
     labels = torch.tensor([[1, 0, 1], [1, 1, 0], [0, -1, 1], [0, 1, 0]], dtype=torch.int8).repeat(-(-count // 4), 1)
-    return patches, labels[:count]
+    return Batch(patches, labels[:count])
 
 
 def remember(monkeypatch, learner, name):
@@ -73,8 +74,8 @@ def test_two_forward_passes__give_the_mean_of_their_gradients(monkeypatch):
     by_hand = make_learner("model.encoder=pvt_v2_b0", *off)
     by_hand.network.train()
     draws = Draws(torch.Generator().manual_seed(33))
-    for patches, labels in batches:
-        step = by_hand._laid_out(patches, labels, draws, 33 / STEPS)
+    for batch in batches:
+        step = by_hand._laid_out(batch, draws, 33 / STEPS)
         (torch.stack(list(by_hand.method.losses(step).terms.values())).sum() / 2).backward()
     expected = [p.grad for p in by_hand.network.parameters() if p.grad is not None]
     assert len(gradients) == len(expected) > 50

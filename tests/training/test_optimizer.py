@@ -3,6 +3,7 @@
 import pytest
 
 from wsi_lpd.config import load_config
+from wsi_lpd.methods.choose import build_method
 from wsi_lpd.models.network import build_network
 from wsi_lpd.training.optimizer import build_optimizer, rate_factor, set_rate
 
@@ -34,7 +35,9 @@ def test_the_rate__rises_then_falls_to_a_hundredth():
 def test_the_published_recipe__decays_everything_and_can_be_told_not_to():
     for settings, spared in (([], False), (["reference.decay_everything=false"], True)):
         config = load_config(None, ["method=lpd-reference", *settings])
-        groups = build_optimizer(build_network(config.model, n_classes=3), config).param_groups
+        decays = build_method(config, ["A", "B", "C"]).decays_everything
+        network = build_network(config.model, n_classes=3)
+        groups = build_optimizer(network, config, decays_everything=decays).param_groups
         assert any(g["weight_decay"] == 0 for g in groups) is spared
 
 

@@ -6,7 +6,7 @@ import torch
 from test_run import KilledError, Killer, read_metrics, train_in
 
 from wsi_lpd.config import load_config
-from wsi_lpd.methods.vectors import write_vectors
+from wsi_lpd.methods.tpro.vectors import write_vectors
 from wsi_lpd.models.saved.card import load_card
 from wsi_lpd.overlay.raster.strips import NO_PROTOTYPE
 from wsi_lpd.prediction.predictor import Predictor

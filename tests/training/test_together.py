@@ -215,7 +215,7 @@ def test_other_methods__give_the_losses_of_one_with_twice_the_batch(method, labe
 
 
 def test_the_published_recipe__runs_where_one_process_finds_nothing_to_refine(labels_csv, tmp_path):
-    from wsi_lpd.methods import reference
+    from wsi_lpd.methods.reference import loss as reference
 
     settings = ["method=lpd-reference", *SMALL, "reference.raw_prototypes=false", "train.report=false"]
     real = reference.select_maps

@@ -16,16 +16,18 @@ class MasksConfig(Section):
         0.5,
         ge=0,
         le=1,
-        description="Margin, as a share of a patch's side, in which the network sees what lies around a patch in its "
-        "store; where that is not known, the patch mirrored.",
+        description=(
+            "Margin around a patch that the network sees too, as a share of the patch's side; mirrored where "
+            "the store does not hold the surroundings."
+        ),
     )
     views: Literal[1, 2, 4, 8] = Field(4, description="Flips and turns of a patch that are averaged.")
     refine: Literal["none", "pamr", "guided"] = Field(
-        "pamr", description="Move outlines to the edges of the picture, as in `segment.refine`."
+        "pamr", description="Move outlines to the edges of the picture, as segment.refine does."
     )
-    confidence: float = Field(0.5, ge=0, lt=1, description="Least probability of a pixel that is not ignored.")
-    margin: float = Field(0.1, ge=0, lt=1, description="Least lead over the runner-up of a pixel that is not ignored.")
-    batch_size: int | None = Field(None, ge=1, description="Patches per forward pass; none = what suits the device.")
+    confidence: float = Field(0.5, ge=0, lt=1, description="Pixels below this probability are ignored.")
+    margin: float = Field(0.1, ge=0, lt=1, description="Pixels with a smaller lead over the runner-up are ignored.")
+    batch_size: int | None = Field(None, ge=1, description="Patches per forward pass; null = what suits the device.")
 
 
 class DecoderConfig(Section):
@@ -33,33 +35,47 @@ class DecoderConfig(Section):
 
     head: Literal["segformer", "mask2former"] = Field(
         "segformer",
-        description="What decodes the features: SegFormer's all-MLP head, or that of Mask2Former "
-        "(pip install 'wsi-lpd[mask2former]').",
+        description=(
+            "Decoder of the features: `segformer`, an all-MLP head, or `mask2former` (pip install "
+            "'wsi-lpd[mask2former]')."
+        ),
     )
     width: int = Field(256, ge=8, description="Channels of the decoder.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Share of its channels left out in training.")
     learning_rate: float | None = Field(
         None,
         gt=0,
-        description="Highest learning rate of the head; none = 1.2e-2, and 3e-4 of mask2former. That of the encoder is "
-        "train.learning_rate.",
+        description=(
+            "Peak learning rate of the decoder; null = 0.012, or 0.0003 for mask2former. The encoder's is "
+            "train.learning_rate."
+        ),
     )
     loss: Literal["cross-entropy", "generalized", "symmetric"] = Field(
-        "generalized", description="What a pixel costs; the last two give way where a mask is wrong."
+        "generalized",
+        description=(
+            "Loss of a pixel: `generalized` and `symmetric` forgive wrong masks, plain `cross-entropy` does not."
+        ),
     )
     exponent: float = Field(
-        0.7, gt=0, le=1, description="q of the generalized cross-entropy (1 - p^q) / q: near 0 plain, 1 mean absolute."
+        0.7,
+        gt=0,
+        le=1,
+        description=(
+            "q of the generalised cross-entropy (1 - p^q) / q: near 0 it is plain cross-entropy, at 1 the mean "
+            "absolute error."
+        ),
     )
-    weighted: bool = Field(True, description="Weigh a pixel by its lead over the runner-up in the pseudo mask.")
+    weighted: bool = Field(True, description="Weight each pixel by its lead over the runner-up in the pseudo mask.")
     single_label: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="Share of the patches with one class that are replaced by mosaics of such patches, whose masks are "
-        "exact.",
+        description=(
+            "Share of the patches of one class that are replaced by mosaics of such patches, whose masks are exact."
+        ),
     )
     mosaic: Literal["quarters", "curved"] = Field(
-        "quarters", description="Their pieces: four quarters, or up to four patches with curved outlines between them."
+        "quarters", description="Pieces of those mosaics: four quarters, or up to four patches with curved borders."
     )
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,19 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from wsi_lpd.config.project import Config
+from wsi_lpd.config.method import methods
+from wsi_lpd.config.project import CACHED, Config
+from wsi_lpd.config.strict_yaml import parse_yaml
 from wsi_lpd.errors import ConfigError
-from wsi_lpd.presets import CACHED, PRESETS
+
+_SHOWN = 80
+"""Characters of a wrong value that an error shows."""
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Reads a YAML file (or starts from the defaults) and applies `key=value` overrides in order.
 
-    What neither states is the preset of the method or of a cache (`wsi_lpd.presets`), and then the default.
+    What neither states is the preset of the method or of a cache, and then the default.
 
     Args:
         path: A YAML file with any part of the schema; a missing key keeps its default.
@@ -64,7 +67,7 @@ def dump_config(config: Config) -> str:
 def _preset(stated: Mapping[str, Any]) -> dict[str, Any]:
     """The presets of the stated method and of a cache; nothing for a method that validation will refuse."""
     tree: dict[str, Any] = {}
-    chosen = [settings for name, settings in PRESETS.items() if name == stated.get("method")]
+    chosen: list[Mapping[str, Any]] = [spec.changes for name, spec in methods().items() if name == stated.get("method")]
     train = stated.get("train")
     if isinstance(train, Mapping) and train.get("cache_features") is True:
         chosen.append(CACHED)
@@ -85,11 +88,10 @@ def _merged(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as err:
-        raise ConfigError(f"{path}: cannot be read ({err.strerror})") from err
-    except (yaml.YAMLError, UnicodeDecodeError) as err:
-        raise ConfigError(f"{path}: is not YAML ({' '.join(str(err).split())})") from err
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"{path}: cannot be read ({getattr(err, 'strerror', None) or err})") from err
+    tree = parse_yaml(text, source=str(path))
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -101,14 +103,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {override}: expected key=value, such as --set train.epochs=3")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as err:
-        raise ConfigError(f"--set {override}: the value is not YAML ({' '.join(str(err).split())})") from err
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):  # YAML 1.1 reads 1e-4 as text; people write it as a number
-            value = float(value)
-    _put(tree, key.strip(), value)
+    _put(tree, key.strip(), parse_yaml(text, source=f"--set {override}"))
 
 
 def _put(tree: dict[str, Any], key: str, value: Any) -> None:
@@ -126,4 +121,6 @@ def _describe(problem: Any) -> str:
         return f"{key}: unknown key"
     if problem["type"] == "value_error":
         return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
-    return f"{key}: {problem['msg']}, got {problem['input']!r}"
+    found = repr(problem["input"])
+    hint = "; an empty value is written null" if str(problem["input"]).lower() in ("none", "~", "") else ""
+    return f"{key}: {problem['msg']}, got {found if len(found) <= _SHOWN else f'{found[:_SHOWN]} ...'}{hint}"

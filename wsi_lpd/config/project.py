@@ -3,41 +3,55 @@
 from __future__ import annotations
 
 from functools import reduce
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from wsi_lpd.config.decoder import DecoderConfig, MasksConfig
-from wsi_lpd.config.model import LossConfig, ModelConfig, ReferenceConfig
+from wsi_lpd.config.method import MethodSpec, methods
+from wsi_lpd.config.model import LossConfig, ModelConfig
 from wsi_lpd.config.pretrain import PretrainConfig
-from wsi_lpd.config.rivals import MlpsConfig, PsclConfig, UamConfig
 from wsi_lpd.config.section import Section
 from wsi_lpd.config.segment import SegmentConfig
 from wsi_lpd.config.tile import TileConfig
 from wsi_lpd.config.train import AugmentConfig, TrainConfig
-from wsi_lpd.presets import CACHED, PROTOTYPES_OF, MethodName
+
+CACHED: Final = {
+    "augment.mosaic": 0.0,
+    "augment.stain": 0.0,
+    "augment.brightness": 0.0,
+    "augment.contrast": 0.0,
+    "augment.blur": 0.0,
+    "decoder.single_label": 0.0,
+}
+"""With `train.cache_features`: what a patch looks like is decided once. The eight flips and turns are cached views."""
+
+Own = TypeVar("Own", bound=Section)
 
 
-class Config(Section):
+class _Common(Section):
     """The whole configuration of one project."""
 
-    name: str = Field("lpd", pattern=r"^[A-Za-z0-9._-]+$", description="Name of the run.")
-    method: MethodName = Field(
-        "lpd", description="The learning method; some have defaults of their own (wsi_lpd/presets.py)."
-    )
+    name: str = Field("lpd", pattern=r"^[A-Za-z0-9._-]+$", description="Name of the run, part of its folder's name.")
+    method: str = Field("lpd", description="How the network learns from the labels; `docs/methods.md` compares them.")
     tile: TileConfig = TileConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
-    reference: ReferenceConfig = ReferenceConfig()
-    pscl: PsclConfig = PsclConfig()
-    mlps: MlpsConfig = MlpsConfig()
-    uam: UamConfig = UamConfig()
     augment: AugmentConfig = AugmentConfig()
     train: TrainConfig = TrainConfig()
     pretrain: PretrainConfig = PretrainConfig()
     masks: MasksConfig = MasksConfig()
     decoder: DecoderConfig = DecoderConfig()
     segment: SegmentConfig = SegmentConfig()
+
+    @property
+    def spec(self) -> MethodSpec:
+        """What the method declares of itself."""
+        return methods()[self.method]
+
+    def own(self, kind: type[Own]) -> Own:
+        """The section that a method declares; it is found by its class."""
+        return next(value for name in type(self).model_fields if isinstance(value := getattr(self, name), kind))
 
     @property
     def peak_learning_rate(self) -> float:
@@ -54,23 +68,25 @@ class Config(Section):
         """A setting by its dotted key."""
         return reduce(getattr, key.split("."), cast("Any", self))
 
+    @field_validator("method")
+    @classmethod
+    def _is_a_method(cls, name: str) -> str:
+        if name not in methods():
+            raise ValueError(f"there is no method {name!r}, expected one of {', '.join(methods())}")
+        return name
+
     @model_validator(mode="after")
-    def _what_the_method_needs(self) -> Config:
-        if self.method == "cam" and self.model.prototypes_per_class != 1:
-            raise ValueError(
-                f"method cam has one prototype per class, model.prototypes_per_class is "
-                f"{self.model.prototypes_per_class}; leave it out, or choose method lpd"
-            )
-        needed = PROTOTYPES_OF.get(self.method, "learnable")
-        if self.model.prototypes != needed:
-            raise ValueError(
-                f"model.prototypes is {self.model.prototypes} with method {self.method}, which needs {needed}; leave "
-                "model.prototypes out"
-            )
+    def _what_the_method_needs(self) -> _Common:
+        for key, needed in {"model.prototypes": self.spec.prototypes, **self.spec.requires}.items():
+            if self._value(key) != needed:
+                raise ValueError(
+                    f"{key} is {self._value(key)}, but method {self.method} needs {needed}; leave {key} out, or choose "
+                    "another method"
+                )
         return self
 
     @model_validator(mode="after")
-    def _what_a_cache_needs(self) -> Config:
+    def _what_a_cache_needs(self) -> _Common:
         if not self.train.cache_features:
             return self
         if not self.model.frozen:
@@ -84,10 +100,26 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _one_loss_weight_per_scale(self) -> Config:
+    def _one_loss_weight_per_scale(self) -> _Common:
         if len(self.loss.scale_weights) != self.model.n_scales:
             raise ValueError(
                 f"loss.scale_weights has {len(self.loss.scale_weights)} numbers for {self.model.n_scales} "
                 "model.scales; give one each"
             )
         return self
+
+
+if TYPE_CHECKING:
+
+    class Config(_Common):
+        """The whole configuration of one project."""
+
+else:
+    _SETTINGS = {name: section for spec in methods().values() for name, section in spec.settings.items()}
+    Config = create_model(
+        "Config",
+        __base__=_Common,
+        __module__=__name__,
+        __doc__=_Common.__doc__,
+        **{name: (type(section), section) for name, section in _SETTINGS.items()},
+    )

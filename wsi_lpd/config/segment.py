@@ -13,60 +13,84 @@ from wsi_lpd.config.tile import TissueConfig
 class SegmentConfig(Section):
     """From a slide and a model to a label map and polygons."""
 
-    overlap: float = Field(0.5, ge=0, lt=1, description="Share of a window that its neighbour covers too.")
+    overlap: float = Field(0.5, ge=0, lt=1, description="Share of a window that its neighbour also covers.")
     window_px: int | None = Field(
-        None, ge=32, description="Side of a window in pixels at the model's mpp; none = what suits the model."
+        None, ge=32, description="Side of a window, in pixels at the model's mpp; null = what suits the model."
     )
     batch_size: int | None = Field(
         None,
         ge=1,
-        description="Windows per forward pass; none = what suits the device. Processors make several passes at a time.",
+        description="Windows per forward pass; null = what suits the device.",
     )
     engine: Literal["auto", "torch", "openvino"] = Field(
         "auto",
-        description="Who runs the encoder on processors: `auto` is OpenVINO where it is installed, since it takes "
-        "little more than half of the time.",
+        description=(
+            "What runs the encoder on a CPU: `auto` is OpenVINO where it is installed, which takes little more "
+            "than half the time of torch."
+        ),
     )
     views: Literal[1, 2, 4, 8] = Field(
         1,
-        description="Flips and turns of a window, moved by parts of a cell, that are averaged; the time grows with it.",
+        description="Flips and turns of a window that are averaged; time grows in proportion.",
     )
     gate: Literal["auto", "predicted", "none"] = Field(
         "auto",
-        description="Weigh a class by the probability that it occurs nearby, or do not; `auto` does, unless the model "
-        "is a decoder, which needs no gate.",
+        description=(
+            "Weight a class by the probability that it occurs nearby (`predicted`) or not (`none`); `auto` is "
+            "what the model was made for."
+        ),
     )
     refine: Literal["none", "pamr", "guided"] = Field(
         "none",
-        description="Move outlines to the edges of the picture: pixel-adaptive mask refinement or a guided filter.",
+        description=(
+            "Move outlines to the edges of the picture: pixel-adaptive mask refinement (`pamr`) or a `guided` filter."
+        ),
     )
     tissue_margin_um: float = Field(
         16.0,
         ge=0,
         le=200,
-        description="A model that knows background looks this far beyond the tissue that was found on the thumbnail, "
-        "and says itself where tissue ends. Of no effect on a tissue mask that is given.",
+        description=(
+            "A model that knows background also looks this far beyond the detected tissue, in um, and decides "
+            "itself where tissue ends; has no effect on a given tissue mask."
+        ),
     )
-    min_tissue: float = Field(0.0, ge=0, lt=1, description="Windows with no more tissue than this are not looked at.")
-    allow_upsampling: bool = Field(False, description="Take a slide that is coarser than the model by enlarging it.")
+    min_tissue: float = Field(
+        0.0, ge=0, lt=1, description="Windows with no more than this share of tissue are skipped."
+    )
+    allow_upsampling: bool = Field(
+        False, description="Enlarge a slide that is coarser than the model instead of refusing it."
+    )
     grid_offset_px: int = Field(
-        0, ge=0, description="Moves the window grid up and left, in model pixels; a check of how much it matters."
+        0,
+        ge=0,
+        description=(
+            "Move the window grid up and left, in pixels at the model's mpp, to check how much its place matters."
+        ),
     )
-    output_stride: int = Field(4, ge=1, description="Label-map pixels are this many model pixels wide.")
-    simplify: float = Field(1.0, ge=0, description="Tolerance of the outline in label-map pixels; 0 keeps pixel edges.")
+    output_stride: int = Field(4, ge=1, description="Width of a map pixel, in pixels at the model's mpp.")
+    simplify: float = Field(1.0, ge=0, description="Tolerance of the outlines, in map pixels; 0 keeps pixel edges.")
     max_vertices: int | None = Field(
-        None, ge=1, description="The tolerance is raised until the overlay has no more positions; none = no limit."
+        None,
+        ge=1,
+        description="Most vertices of the overlay: the tolerance is raised until it is met; null = no limit.",
     )
     min_area_um2: float = Field(
-        400.0, ge=0, description="Smaller regions take the label that most of their border is with."
+        400.0, ge=0, description="Smaller regions take the label of their longest border, in um2."
     )
     min_hole_um2: float | None = Field(
         None,
         ge=0,
-        description="Smaller holes, such as the lumina of glands, take the label around them too; none = min_area_um2.",
+        description=(
+            "Smaller holes, such as the lumina of glands, take the label around them, in um2; null = min_area_um2."
+        ),
     )
-    merge: bool = Field(False, description="One MultiPolygon per class instead of one region per connected piece.")
+    merge: bool = Field(False, description="Write one MultiPolygon per class instead of one feature per region.")
     origin: Literal["auto", "level0", "bounds"] = Field(
-        "auto", description="Frame of the overlay; `auto` is the one QuPath shows (bounds where the slide states them)."
+        "auto",
+        description=(
+            "Where the overlay's coordinates begin: `auto` and `bounds` at the slide's bounds, as QuPath shows "
+            "it, `level0` at the corner of level 0."
+        ),
     )
     tissue: TissueConfig = TissueConfig()

@@ -15,32 +15,51 @@ class TissueConfig(Section):
 
     preset: Literal["default", "pale", "dark", "everything"] = Field(
         "default",
-        description="`pale` keeps faint tissue (fat, weak stain), `dark` is for thick or blurred slides, "
-        "`everything` switches the detection off.",
+        description=(
+            "How tissue is told from glass: `pale` also keeps faint tissue (fat, weak stain), `dark` suits "
+            "thick or blurred slides, `everything` takes the whole slide."
+        ),
     )
-    mask: Path | None = Field(None, description="Image or QuPath GeoJSON that replaces the detection.")
-    mpp: float = Field(8.0, gt=0, description="Micrometres per pixel of the thumbnail it is decided on.")
-    min_area_um2: float = Field(20_000.0, ge=0, description="Smaller pieces of tissue are dropped.")
-    max_hole_um2: float = Field(5_000.0, ge=0, description="Smaller holes in tissue are filled.")
+    mask: Path | None = Field(
+        None, description="Image or QuPath GeoJSON that marks the tissue, instead of detecting it."
+    )
+    mpp: float = Field(
+        8.0, gt=0, description="Resolution of the thumbnail on which tissue is detected, in um per pixel."
+    )
+    min_area_um2: float = Field(20_000.0, ge=0, description="Smaller pieces of tissue are dropped, in um2.")
+    max_hole_um2: float = Field(5_000.0, ge=0, description="Smaller holes in tissue are filled, in um2.")
 
 
 class TileConfig(Section):
     """How the tissue of a slide becomes patches."""
 
-    mpp: float = Field(0.5, gt=0, description="Micrometres per pixel of a patch (BCSS-WSSS is 0.25).")
+    mpp: float = Field(0.5, gt=0, description="Resolution of the patches, in um per pixel.")
     patch_px: int = Field(224, ge=16, description="Side of a patch, in pixels at `mpp`.")
-    stride_px: int | None = Field(None, ge=1, description="Step between patches in pixels at `mpp`; none = patch_px.")
-    min_tissue: float = Field(0.5, ge=0, le=1, description="Least tissue fraction of a kept patch.")
-    allow_upsampling: bool = Field(False, description="Read a slide that is coarser than `mpp` by enlarging it.")
+    stride_px: int | None = Field(
+        None,
+        ge=1,
+        description=(
+            "Step from one patch to the next, in pixels at `mpp`; null = patch_px, so that patches do not overlap."
+        ),
+    )
+    min_tissue: float = Field(0.5, ge=0, le=1, description="A patch is kept if at least this share of it is tissue.")
+    allow_upsampling: bool = Field(
+        False, description="Enlarge a slide that is coarser than `mpp` instead of refusing it."
+    )
     label_fraction: float = Field(
-        0.05, gt=0, le=1, description="With annotations: a class that covers at least this share of a patch is 1."
+        0.05,
+        gt=0,
+        le=1,
+        description="With annotations: a class that covers at least this share of a patch is labelled 1.",
     )
     annotated_fraction: float = Field(
         0.9,
         gt=0,
         le=1,
-        description="With annotations: a class below `label_fraction` is 0 where annotations cover at least this share "
-        "of the patch's tissue, and not labelled where they cover less.",
+        description=(
+            "With annotations: a class below label_fraction is labelled 0 if annotations cover at least this "
+            "share of the patch's tissue, and left empty otherwise."
+        ),
     )
     tissue: TissueConfig = TissueConfig()
 

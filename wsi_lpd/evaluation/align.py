@@ -14,6 +14,7 @@ from wsi_lpd.errors import LabelError
 from wsi_lpd.evaluation.read import MapSource, OutlineSource, Source, canonical_names
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.raster.rasterize import rasterize
+from wsi_lpd.qupath.classes import kind_of
 from wsi_lpd.types import BACKGROUND, IGNORE, Int64Array, UInt8Array
 
 _LONGEST_SIDE_PX: Final = 8192
@@ -21,10 +22,6 @@ _LONGEST_SIDE_PX: Final = 8192
 
 _SAME_SHAPE: Final = 0.02
 """Masks without a stated frame cover the same slide if their aspect ratios agree this well."""
-
-IGNORED_CLASSES: Final = ("Ignore*",)
-UNCOUNTED_CLASSES: Final = ("Region*",)
-"""QuPath's special classes: parts of the truth that are not judged, and outlines that are no tissue class."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,7 @@ def align_classes(prediction: Source, truth: Source, given: Sequence[str] | None
                 f"{source.path}: found the value {_highest(source)}, but there are only {len(names)} classes "
                 f"({', '.join(names)}); check --classes and --coding"
             )
-    special = IGNORED_CLASSES + UNCOUNTED_CLASSES
-    p_seen, t_seen = (tuple(n for n in names if n not in special) for names in (p_names, t_names))
+    p_seen, t_seen = (tuple(n for n in names if kind_of(n) == "class") for names in (p_names, t_names))
     if not t_seen:
         raise LabelError(f"{truth.path}: found no classes, expected the areas or values of at least one class")
     if p_seen and not set(p_seen) & set(t_seen):
@@ -187,13 +183,13 @@ def _drawn(
 ) -> UInt8Array:
     """The source on the grid; `other` is the value of classes that are not scored."""
     value = {name: i + 1 for i, name in enumerate(classes)}
-    value |= dict.fromkeys(IGNORED_CLASSES, ignore)
+    value |= {name: ignore for name in names if kind_of(name) == "ignored"}
     if isinstance(source, MapSource):
         table = np.full(256, other, dtype=np.uint8)
         table[: len(names) + 1] = [BACKGROUND, *(value.get(name, other) for name in names)]
         table[IGNORE] = IGNORE
         return table[_resampled(source, grid)]
-    drawn = [a for a in source.annotations if a.class_name not in UNCOUNTED_CLASSES]
+    drawn = [a for a in source.annotations if kind_of(a.class_name) != "outline"]
     # Large areas first: one that was drawn inside another must not vanish below it.
     drawn.sort(key=lambda annotation: -annotation.geometry.area)
     labels = [value.get(str(a.class_name), other) for a in drawn]

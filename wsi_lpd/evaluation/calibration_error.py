@@ -34,8 +34,8 @@ def expected_calibration_error(probabilities: AnyArray, labels: AnyArray, *, n_b
     p, y = np.asarray(probabilities, dtype=float), np.asarray(labels)
     if p.shape != y.shape:
         raise ValueError(f"probabilities have the shape {p.shape}, labels {y.shape}")
-    known = y >= 0
-    p, y = p[known], y[known].astype(float)
+    labelled = y >= 0
+    p, y = p[labelled], y[labelled].astype(float)
     if not len(p):
         return float("nan")
     if not (p.min() >= 0 and p.max() <= 1):
@@ -91,16 +91,16 @@ def image_level_scores(probabilities: AnyArray, labels: AnyArray, classes: Seque
         classes: C names.
     """
     p, y = np.asarray(probabilities, dtype=float), np.asarray(labels)
-    told, known = p > _CUT, y >= 0
-    hits = ((y == 1) & told).sum(axis=0)
-    n_told, n_true = (told & known).sum(axis=0), (y == 1).sum(axis=0)
-    right = (told == (y == 1)) | ~known
+    predicted, labelled = p > _CUT, y >= 0
+    hits = ((y == 1) & predicted).sum(axis=0)
+    n_predicted, n_true = (predicted & labelled).sum(axis=0), (y == 1).sum(axis=0)
+    right = (predicted == (y == 1)) | ~labelled
     return ImageLevelScores(
         classes=tuple(classes),
         n_images=len(p),
         ece=expected_calibration_error(p, y),
         ece_per_class=tuple(expected_calibration_error(p[:, c], y[:, c]) for c in range(len(classes))),
         exact_match=float(right.all(axis=1).mean()) if len(p) else float("nan"),
-        f1=tuple(ratio(2 * hits, n_told + n_true).tolist()),
+        f1=tuple(ratio(2 * hits, n_predicted + n_true).tolist()),
         present=tuple(n_true.tolist()),
     )

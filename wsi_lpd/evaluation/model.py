@@ -19,7 +19,7 @@ from wsi_lpd.evaluation.protocols import GateName
 from wsi_lpd.evaluation.report import ImageCounts, Report, tally
 from wsi_lpd.evaluation.true_images import TrueImage, held_classes, label_of_mask
 from wsi_lpd.models.activation import label_probabilities, labels_of
-from wsi_lpd.prediction.images import ImageMaps, look_at_image
+from wsi_lpd.prediction.images import ImageMaps, predict_image
 from wsi_lpd.prediction.predictor import Predictor
 from wsi_lpd.prediction.refine import RefinementName
 from wsi_lpd.progress import SILENT, Progress
@@ -61,7 +61,7 @@ def evaluate_model(
     with progress.stage("scoring", total, "images") as advance:
         for image in images:
             _check(image, len(classes))
-            maps = look_at_image(image.pixels, predictor, settings)
+            maps = predict_image(image.pixels, predictor, settings)
             presence.append(maps.image_presence)
             labels.append(label_of_mask(image.truth, len(classes)))
             for gate, counts in counted.items():

@@ -16,7 +16,9 @@ from wsi_lpd.classes import qupath_classes
 from wsi_lpd.errors import LabelError
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.raster.mask import read_mask
-from wsi_lpd.overlay.read import Annotation, load_overlay
+from wsi_lpd.qupath.classes import base_class
+from wsi_lpd.qupath.frame import stated_offset
+from wsi_lpd.qupath.read import Annotation, load_overlay
 from wsi_lpd.types import BACKGROUND, IGNORE, Size, UInt8Array
 
 logger = logging.getLogger(__name__)
@@ -133,15 +135,15 @@ def mask_files(folder: Path) -> dict[str, Path]:
 def _read_outlines(path: Path) -> OutlineSource:
     overlay = load_overlay(path)
     listed = _listed_classes(overlay.metadata, path)
-    seen = [a.class_name for a in overlay.annotations if a.class_name is not None]
+    annotations = [a._replace(class_name=a.class_name and base_class(a.class_name)) for a in overlay.annotations]
+    seen = [a.class_name for a in annotations if a.class_name is not None]
     known = list(dict.fromkeys([*(listed or ()), *seen]))
     canonical: dict[str | None, str] = dict(zip(known, canonical_names(known), strict=True))
-    classed = [a._replace(class_name=canonical[a.class_name]) for a in overlay.annotations if a.class_name is not None]
-    n_without = len(overlay.annotations) - len(classed)
+    classed = [a._replace(class_name=canonical[a.class_name]) for a in annotations if a.class_name is not None]
+    n_without = len(annotations) - len(classed)
     warnings = (f"{path}: {n_without} area(s) without a class are not counted",) if n_without else ()
     notes = overlay.metadata
     width, height = _number(notes, "slide_width_px", path), _number(notes, "slide_height_px", path)
-    left, top = _number(notes, "offset_x_px", path), _number(notes, "offset_y_px", path)
     step_x, step_y = _number(notes, "downsample_x", path), _number(notes, "downsample_y", path)
     return OutlineSource(
         path=path,
@@ -149,7 +151,7 @@ def _read_outlines(path: Path) -> OutlineSource:
         names=tuple(canonical[name] for name in known),
         in_value_order=listed is not None,
         slide_px=None if width is None or height is None else Size(int(width), int(height)),
-        offset_px=None if left is None or top is None else (int(left), int(top)),
+        offset_px=stated_offset(notes, source=str(path)),
         downsample=None if step_x is None or step_y is None else (step_x, step_y),
         warnings=warnings,
     )

@@ -156,9 +156,9 @@ def open_true_folder(
     if names is not None:
         _same_classes(ours, names, str(folder))
     if image_mpp is None:
-        known = next((k.mpp for k in KNOWN_SETS if k.name.lower() == coding), None)
+        listed = next((k.mpp for k in KNOWN_SETS if k.name.lower() == coding), None)
         stated = stated_mpp([pair.image for pair in pairs])
-        image_mpp = known if stated is None else stated
+        image_mpp = listed if stated is None else stated
     groups = tuple(group(pair.image.name) for pair in pairs)
     warnings = (*_scale_warnings(folder, image_mpp, model_mpp), *_unused_warnings(pairs))
     return TrueFolder(ours, image_mpp, model_mpp, pairs, groups, meaning, names, warnings)

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ImageOps
 
-from wsi_lpd.errors import LabelError
+from wsi_lpd.errors import ImageError, LabelError
+from wsi_lpd.images.decode import opened_image, picture_size, read_rgb
 from wsi_lpd.images.resize import resize
 from wsi_lpd.types import Size, UInt8Array
 
@@ -26,12 +27,9 @@ def image_size(path: Path) -> Size:
         LabelError: If the file is missing or no image.
     """
     try:
-        with Image.open(path) as image:
-            return Size(*image.size)
-    except FileNotFoundError as err:
-        raise LabelError(f"{path}: no such image") from err
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as err:
-        raise LabelError(f"{path}: is not an image that can be read ({err})") from err
+        return picture_size(path)
+    except ImageError as err:
+        raise LabelError(f"{path}: {err}") from err
 
 
 def common_side(sizes: Sequence[Size], name: str) -> int:
@@ -61,10 +59,9 @@ def read_image(path: Path, side: int) -> UInt8Array:
         LabelError: If it cannot be read.
     """
     try:
-        with Image.open(path) as opened:
-            image: UInt8Array = np.asarray(opened.convert("RGB"))
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as err:
-        raise LabelError(f"{path}: cannot be read ({err})") from err
+        image = read_rgb(path)
+    except ImageError as err:
+        raise LabelError(f"{path}: {err}") from err
     return resize(image, Size(side, side))
 
 
@@ -75,11 +72,11 @@ def read_index_mask(path: Path) -> UInt8Array:
         LabelError: If it cannot be read, or holds colours instead of indices.
     """
     try:
-        with Image.open(path) as opened:
+        with opened_image(path) as opened:
             if opened.mode not in ("P", "L", "1"):
                 raise LabelError(
                     f"{path}: is a mask in colours ({opened.mode}); expected a palette or grey image of indices"
                 )
-            return np.array(opened, dtype=np.uint8)
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as err:
-        raise LabelError(f"{path}: cannot be read ({err})") from err
+            return np.array(ImageOps.exif_transpose(opened), dtype=np.uint8)
+    except ImageError as err:
+        raise LabelError(f"{path}: {err}") from err

@@ -14,7 +14,6 @@ area of the classes, and only these, says so with `complete`: then every patch i
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,7 @@ import shapely
 from wsi_lpd.config import TileConfig
 from wsi_lpd.errors import LabelError
 from wsi_lpd.labels.table import UNKNOWN, Int8Array, find_class
-from wsi_lpd.overlay.read import load_overlay
-from wsi_lpd.types import AnyArray, Box, Float32Array, Float64Array, Int64Array
-
-logger = logging.getLogger(__name__)
-
+from wsi_lpd.types import AnyArray, Float32Array, Float64Array, Int64Array
 
 SUFFIXES = (".geojson", ".geojson.gz", ".truth.geojson", ".truth.geojson.gz", ".json")
 
@@ -68,39 +63,6 @@ def find_annotations(path: Path, slide_file: Path, slide_name: str, *, n_slides:
     return path
 
 
-def read_areas(path: Path, *, bounds: Box | None, origin: str = "auto") -> dict[str, list[Any]]:
-    """Reads a QuPath GeoJSON file into shapely areas per class, in level-0 pixels.
-
-    QuPath counts from the corner of the scanned area, where the slide states one, so its bounds are added back.
-    Areas without a class, and of classes that QuPath ignores (`Ignore*`, `Region*`), say nothing and are left out.
-
-    Args:
-        path: The file.
-        bounds: The slide's.
-        origin: `bounds` adds the bounds back; `level0` does not (for QuPath's `--no-crop`); `auto` does, unless the
-            file itself says that it counts from level 0.
-
-    Raises:
-        OverlayError: If the file is no GeoJSON.
-    """
-    overlay = load_overlay(path)
-    if origin == "auto":
-        origin = "level0" if overlay.metadata.get("origin", "").startswith("level0") else "bounds"
-    areas: dict[str, list[Any]] = {}
-    n_silent = 0
-    for annotation in overlay.annotations:
-        if annotation.class_name is None or annotation.class_name.endswith("*"):
-            n_silent += 1
-            continue
-        areas.setdefault(annotation.class_name, []).append(annotation.geometry)
-    if n_silent:
-        logger.info("%s: %d areas without a class, or of an ignored one, are left out", path, n_silent)
-    if bounds is None or origin == "level0":
-        return areas
-    shift = np.array([bounds.x, bounds.y])
-    return {name: list(shapely.transform(np.array(g, object), lambda xy: xy + shift)) for name, g in areas.items()}
-
-
 def label_patches(
     areas: Mapping[str, Sequence[Any]],
     classes: Sequence[str],
@@ -113,7 +75,7 @@ def label_patches(
     """Labels of patches by the rule of this module.
 
     Args:
-        areas: Areas per class name, as `read_areas` gives them; names may be other names of `classes`.
+        areas: Areas per class name, as `Regions.classes` gives them; names may be other names of `classes`.
         classes: The classes to label.
         boxes: The patches, (N, 4) as x, y, width, height in level-0 px.
         tissue: Their tissue fractions, (N,).

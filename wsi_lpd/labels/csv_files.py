@@ -18,12 +18,11 @@ import numpy as np
 
 from wsi_lpd.errors import LabelError, StoreError
 from wsi_lpd.images.files import common_side, image_size
+from wsi_lpd.labels.class_names import GROUP_COLUMNS, RESERVED
 from wsi_lpd.labels.table import UNKNOWN, LabelTable, MaskSource, PatchSource, Problems, find_class
 from wsi_lpd.stores.patches import PatchStore
 
-STORE_COLUMNS: Final = ("store", "index", "slide", "x", "y", "tissue")
-GROUP_COLUMNS: Final = ("group", "patient", "slide")
-_NO_CLASS: Final = {*STORE_COLUMNS, *GROUP_COLUMNS, "image", "mask", "note", "notes", "comment", "comments", ""}
+_NO_CLASS: Final = {*RESERVED, ""}
 
 LABEL_OF_TEXT: Final = {"": UNKNOWN, "1": 1, "0": 0, "1.0": 1, "0.0": 0, "true": 1, "false": 0}
 
@@ -211,7 +210,7 @@ def _open_stores(sheet: Sheet, first_lines: dict[str, int], problems: Problems) 
     stores = {}
     for name in reversed(first_lines):
         try:
-            stores[name] = PatchStore.open(sheet.path.parent / name)
+            stores[name] = PatchStore.open(Path(name) if "://" in name else sheet.path.parent / name)
         except StoreError as err:
             problems.add(sheet.where(first_lines[name]), str(err))
     return stores
@@ -260,7 +259,7 @@ def _over_images(
         tuple(sources),
         tuple(groups),
         patch_px=common_side(sizes, str(sheet.path)),
-        masks=tuple(masks) if any(m is not None for m in masks) else None,
+        truth_masks=tuple(masks) if any(m is not None for m in masks) else None,
     )
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from wsi_lpd.errors import LabelError
 from wsi_lpd.files import write_text
-from wsi_lpd.labels.csv_files import LABEL_OF_TEXT, STORE_COLUMNS, Sheet, read_sheet
+from wsi_lpd.labels.class_names import STORE_COLUMNS
+from wsi_lpd.labels.csv_files import LABEL_OF_TEXT, Sheet, read_sheet
 from wsi_lpd.labels.table import UNKNOWN, Int8Array, Problems, find_class
 from wsi_lpd.types import Float32Array, Int64Array
 

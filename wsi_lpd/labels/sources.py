@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from wsi_lpd.errors import LabelError
 from wsi_lpd.images.files import read_image, read_index_mask
+from wsi_lpd.labels.class_names import check_class_names
 from wsi_lpd.labels.csv_files import read_label_csv
 from wsi_lpd.labels.folders import read_label_folder, split_folder
 from wsi_lpd.labels.table import UNKNOWN, LabelTable, MaskSource, PatchSource, class_balance, join
@@ -25,8 +26,8 @@ __all__ = [
     "PatchSource",
     "class_balance",
     "read_labels",
-    "read_masks",
     "read_patches",
+    "read_truth_masks",
     "split_folder",
 ]
 
@@ -46,8 +47,12 @@ def read_labels(paths: Sequence[Path], *, classes: Sequence[str] | None = None) 
     """
     if not paths:
         raise LabelError("no label source was given; pass a patches.csv or a folder of labelled patches")
+    if classes is not None:
+        check_class_names(classes, where="--classes")
     tables = [_read_source(path, classes) for path in paths]
-    return join(tables, names=[str(path) for path in paths])
+    table = join(tables, names=[str(path) for path in paths])
+    check_class_names(table.classes, where=", ".join(map(str, paths)))
+    return table
 
 
 def read_patches(table: LabelTable, indices: Sequence[int] | NDArray[np.integer]) -> UInt8Array:
@@ -76,18 +81,18 @@ def read_patches(table: LabelTable, indices: Sequence[int] | NDArray[np.integer]
     return out
 
 
-def read_masks(table: LabelTable, indices: Sequence[int] | NDArray[np.integer]) -> UInt8Array:
+def read_truth_masks(table: LabelTable, indices: Sequence[int] | NDArray[np.integer]) -> UInt8Array:
     """Label maps (n, S, S) of the patches at `indices`: class i has the value i + 1, pixels without annotation 255.
 
     Raises:
         LabelError: If a patch has no mask, or it cannot be read.
     """
-    if table.masks is None or table.patch_px is None:
+    if table.truth_masks is None or table.patch_px is None:
         raise LabelError("the label sources have no masks; pass a folder with img/ and mask/")
     side = table.patch_px
     out = np.empty((len(indices), side, side), np.uint8)
     for place, i in enumerate(indices):
-        mask = table.masks[int(i)]
+        mask = table.truth_masks[int(i)]
         if mask is None:
             raise LabelError(f"{table.sources[int(i)].path}: has no mask")
         meaning = np.full(256, IGNORE, np.uint8)

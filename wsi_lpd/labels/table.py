@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,7 +56,7 @@ class LabelTable:
         groups: Slide, patient or image that each patch comes from; a split keeps groups together.
         mpp: Micrometres per pixel of the patches, where known.
         patch_px: Side of the patches.
-        masks: Pixel masks, where a source has them (data sets' `val` and `test`); None where none has.
+        truth_masks: Pixel masks, where a source has them (data sets' `val` and `test`); None where none has.
     """
 
     classes: tuple[str, ...]
@@ -63,10 +65,17 @@ class LabelTable:
     groups: tuple[str, ...]
     mpp: float | None = None
     patch_px: int | None = None
-    masks: tuple[MaskSource | None, ...] | None = None
+    truth_masks: tuple[MaskSource | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.sources)
+
+    @property
+    def fingerprint(self) -> str:
+        """`sha256:` of classes, labels and the places the patches come from."""
+        places = "\n".join(f"{source.path.name}:{source.index}" for source in self.sources)
+        content = json.dumps(self.classes).encode() + self.labels.tobytes() + places.encode()
+        return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
     def subset(self, indices: Sequence[int] | NDArray[np.integer]) -> LabelTable:
         """The rows at `indices`, in that order."""
@@ -76,7 +85,7 @@ class LabelTable:
             labels=self.labels[rows],
             sources=tuple(self.sources[i] for i in rows),
             groups=tuple(self.groups[i] for i in rows),
-            masks=None if self.masks is None else tuple(self.masks[i] for i in rows),
+            truth_masks=None if self.truth_masks is None else tuple(self.truth_masks[i] for i in rows),
         )
 
 
@@ -133,7 +142,7 @@ def join(tables: Sequence[LabelTable], *, names: Sequence[str]) -> LabelTable:
             raise LabelError(
                 f"the label sources differ in {what}: {details}; expected one value; pass sources that agree"
             )
-    masks = [m for t in ordered for m in (t.masks if t.masks is not None else (None,) * len(t))]
+    masks = [m for t in ordered for m in (t.truth_masks if t.truth_masks is not None else (None,) * len(t))]
     table = LabelTable(
         classes=first.classes,
         labels=np.concatenate([t.labels for t in ordered]),
@@ -141,7 +150,7 @@ def join(tables: Sequence[LabelTable], *, names: Sequence[str]) -> LabelTable:
         groups=tuple(g for t in ordered for g in t.groups),
         mpp=next((t.mpp for t in ordered if t.mpp is not None), None),
         patch_px=next((t.patch_px for t in ordered if t.patch_px is not None), None),
-        masks=tuple(masks) if any(m is not None for m in masks) else None,
+        truth_masks=tuple(masks) if any(m is not None for m in masks) else None,
     )
     _refuse_duplicates(table.sources)
     return table
@@ -172,10 +181,10 @@ def _reordered(table: LabelTable, first: LabelTable, name: str, first_name: str)
         )
     old_places = [place for place in places if place is not None]
     new_place = {old: new for new, old in enumerate(old_places)}
-    masks = table.masks and tuple(
-        m and MaskSource(m.path, tuple(new_place[old] for old in m.order)) for m in table.masks
+    masks = table.truth_masks and tuple(
+        m and MaskSource(m.path, tuple(new_place[old] for old in m.order)) for m in table.truth_masks
     )
-    return replace(table, classes=first.classes, labels=table.labels[:, old_places], masks=masks)
+    return replace(table, classes=first.classes, labels=table.labels[:, old_places], truth_masks=masks)
 
 
 def _refuse_duplicates(sources: Iterable[PatchSource]) -> None:

@@ -11,8 +11,8 @@ from wsi_lpd.errors import LabelError
 from wsi_lpd.images.files import IMAGE_SUFFIXES, common_side, image_size
 from wsi_lpd.labels.csv_files import read_unlabelled_csv
 from wsi_lpd.labels.table import LabelTable, PatchSource, join
-from wsi_lpd.stores.layout import METADATA
 from wsi_lpd.stores.patches import PatchStore
+from wsi_lpd.stores.sizes import METADATA
 
 
 def read_unlabelled(paths: Sequence[Path]) -> LabelTable:

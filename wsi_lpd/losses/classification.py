@@ -34,13 +34,13 @@ def classification_loss(
     Returns:
         A scalar; the mean over labelled cells, 0 with a graph where nothing is labelled.
     """
-    known = labels != UNLABELLED
+    labelled = labels != UNLABELLED
     target = labels.clamp(min=0).float() * (1 - 2 * smoothing) + smoothing
-    count = average_count(known.sum())
+    count = average_count(labelled.sum())
     total = class_logits[0].sum() * 0.0
     for logits, weight in zip(class_logits, scale_weights, strict=True):
         cell = F.binary_cross_entropy_with_logits(logits.float(), target, pos_weight=positive_weights, reduction="none")
-        total = total + weight * (cell * known).sum() / count
+        total = total + weight * (cell * labelled).sum() / count
     return total
 
 

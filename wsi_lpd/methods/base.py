@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from wsi_lpd.config import Config
 from wsi_lpd.models.network import LpdNetwork, NetworkOutput
 
 TERMS = (
@@ -82,6 +84,15 @@ class Method(ABC):
 
     mask_weights: tuple[float, ...] = (1.0,)
     """Weight of each pseudo mask in the second stage's loss, one for each of `mask_layers`."""
+    decays_everything: bool = False
+    """Whether weight decay acts on norms, biases, scales and prototypes too."""
+    oracle_gate: bool = False
+    """Whether validation masks are gated by labels read off the true masks: a ceiling, not a result."""
+
+    @classmethod
+    def from_config(cls, config: Config, class_names: Sequence[str], mask_weights: tuple[float, ...]) -> Self:
+        """The method with its settings; see `build_method`."""
+        return cls(config)  # type: ignore[call-arg]
 
     def prepare(self, network: LpdNetwork, patches: Iterable[tuple[Tensor, Tensor]]) -> None:  # noqa: B027
         """Called once before the first step (not after a resume).

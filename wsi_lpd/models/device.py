@@ -6,8 +6,10 @@ import contextlib
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from wsi_lpd.errors import ModelError
+from wsi_lpd.types import UInt8Array
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
@@ -33,6 +35,12 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as err:
         raise ModelError(f"--device {name}: not available here; expected auto, cpu, cuda, cuda:1 or mps") from err
     return device
+
+
+def to_images(patches: Tensor | UInt8Array, device: torch.device) -> Tensor:
+    """Patches uint8 (B, S, S, 3) as RGB in [0, 1], (B, 3, S, S), on the device; they travel there as bytes."""
+    pixels = patches if isinstance(patches, Tensor) else torch.from_numpy(patches)
+    return pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
 
 
 def device_name(device: torch.device) -> str:

@@ -102,10 +102,10 @@ class OpenVinoEncoder(nn.Module):
         try:
             return _OneSize(_openvino_model(self.encoder, image))
         except Exception as err:  # whatever a tracer or a converter may raise over an architecture it does not know
-            told = f"OpenVINO cannot take this encoder ({' '.join(str(err).split())[:200]})"
+            message = f"OpenVINO cannot take this encoder ({' '.join(str(err).split())[:200]})"
             if self._strict:
-                raise ModelError(f"segment.engine=openvino: {told}; use segment.engine=torch") from err
-            logger.warning("%s; torch runs it, which is slower", told)
+                raise ModelError(f"segment.engine=openvino: {message}; use segment.engine=torch") from err
+            logger.warning("%s; torch runs it, which is slower", message)
             return None
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,6 +39,49 @@ def shifts_of(views: int) -> Sequence[tuple[int, int]]:
     Four views lie on all phases of a quarter, eight take every phase of each axis twice.
     """
     return _SHIFTS[views]
+
+
+class View(NamedTuple):
+    """One of several looks at the same pictures.
+
+    Attributes:
+        images: What the network sees, (B, 3, S, S).
+        code: Which of the eight flips and quarter turns it is.
+        right: By how many pixels it was moved, after the turn.
+        down: The same.
+    """
+
+    images: Tensor
+    code: int
+    right: int
+    down: int
+
+    def back(self, maps: Tensor, *, pixel_px: int = 1) -> Tensor:
+        """Maps (B, X, h, w) of this view, upright and where the pictures lie.
+
+        Args:
+            maps: Of `images`.
+            pixel_px: Pixels of the pictures per map pixel; moves are rounded down to whole ones.
+        """
+        return turned_back(shifted_back(maps, self.right // pixel_px, self.down // pixel_px), self.code)
+
+
+def views_of(images: Tensor, count: int, *, cell_px: int, stride: int = 1) -> Iterator[View]:
+    """Several views of pictures (B, 3, S, S), the first of them as it is.
+
+    Each is moved a part of a cell farther right and down: what depends on where the network's cells lie is averaged
+    out.
+
+    Args:
+        images: The pictures.
+        count: 1, 2, 4 or 8.
+        cell_px: Side of a position of the coarsest feature map.
+        stride: Moves are whole pixels of a map of this stride.
+    """
+    step_px = phase_step(cell_px, stride)
+    for code, shift in enumerate(shifts_of(count)):
+        right, down = (steps * step_px % cell_px for steps in shift)
+        yield View(shifted(turned(images, code), right, down), code, right, down)
 
 
 def phase_step(cell_px: int, stride: int) -> int:

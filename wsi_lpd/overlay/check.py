@@ -66,12 +66,3 @@ def _snapping_problem(geometry: Any) -> str | None:
     if snapped.is_empty or not snapped.is_valid or snapped.area == 0:
         return f"vanishes or breaks when rounded to {PRECISION_PX} px"
     return None
-
-
-def class_name_problems(name: str) -> list[str]:
-    """The reasons why QuPath would not accept a class name; empty if it does."""
-    if not name.strip():
-        return ["name is blank"]
-    if ":" in name:
-        return [f"name {name!r} has a colon, at which QuPath splits it into two classes"]
-    return [f"name {name!r} has a line break"] if len(name.splitlines()) > 1 else []

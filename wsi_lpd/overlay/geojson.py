@@ -23,11 +23,12 @@ import shapely
 from wsi_lpd.classes import TissueClass
 from wsi_lpd.errors import OverlayError
 from wsi_lpd.files import replacing
-from wsi_lpd.overlay.check import PRECISION_PX, class_name_problems, geometry_problems
+from wsi_lpd.overlay.check import PRECISION_PX, geometry_problems
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.geometry_text import DECIMALS, geometry_texts
 from wsi_lpd.overlay.tracing.flat_rings import flat_rings
 from wsi_lpd.overlay.tracing.trace import Outlined
+from wsi_lpd.qupath.classes import name_problem
 from wsi_lpd.threads import in_order
 from wsi_lpd.types import Size
 
@@ -231,8 +232,8 @@ def _properties(feature: Feature) -> bytes:
 @lru_cache(maxsize=256)
 def _class_properties(name: str, color: tuple[int, ...]) -> bytes:
     """The object that all features of a class have, without its end."""
-    if problems := class_name_problems(name):
-        raise OverlayError(f"class {problems[0]}; rename the class")
+    if (problem := name_problem(name)) is not None:
+        raise OverlayError(f"class {problem}")
     properties: dict[str, Any] = {
         "objectType": "annotation",
         "name": name,

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 
-import numpy as np
-
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.prediction.batches import predict_batch
 from wsi_lpd.prediction.passes import windows_per_pass
 from wsi_lpd.prediction.predictor import Predictor
 from wsi_lpd.prediction.stitch import stitched
-from wsi_lpd.prediction.windows import Place, WindowGrid, in_batches, stride_for
+from wsi_lpd.prediction.windows import Place, WindowGrid, in_batches, mirrored, stride_for
 from wsi_lpd.types import Float32Array, UInt8Array
 
 
@@ -35,11 +33,11 @@ class ImageMaps:
         return highest
 
 
-def look_at_image(pixels: UInt8Array, predictor: Predictor, config: SegmentConfig) -> ImageMaps:
+def predict_image(pixels: UInt8Array, predictor: Predictor, config: SegmentConfig) -> ImageMaps:
     """Looks at an image in overlapping windows and stitches what the network says.
 
     An image no larger than a training patch is looked at as one patch, a larger one in the windows that suit the
-    model. Windows that reach past the image are filled by mirroring it.
+    model. Past its edges windows show the image mirrored, as `segment` does.
 
     Args:
         pixels: RGB (H, W, 3) at the model's mpp.
@@ -50,10 +48,11 @@ def look_at_image(pixels: UInt8Array, predictor: Predictor, config: SegmentConfi
     side = _window_px(height, width, predictor) if config.window_px is None else config.window_px
     step = stride_for(side, config.overlap, cell_px=predictor.cell_px)
     grid = WindowGrid(width_px=width, height_px=height, window_px=side, stride_px=step, scale=1.0)
+    left, top = grid.columns[0], grid.rows[0]
     whole = _mirrored(pixels, grid)
 
     def cut(place: Place, into: UInt8Array) -> None:
-        into[:] = whole[place.top : place.top + side, place.left : place.left + side]
+        into[:] = whole[place.top - top :, place.left - left :][:side, :side]
 
     places = [Place(x, y) for y in grid.rows for x in grid.columns]
     size = windows_per_pass(config.batch_size, predictor.device, window_px=side)
@@ -70,7 +69,7 @@ def _window_px(height: int, width: int, predictor: Predictor) -> int:
 
 
 def _mirrored(pixels: UInt8Array, grid: WindowGrid) -> UInt8Array:
-    """The image, mirrored past its right and lower edge as far as windows reach."""
-    bottom = grid.rows[-1] + grid.window_px - grid.height_px
-    right = grid.columns[-1] + grid.window_px - grid.width_px
-    return np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode="symmetric")
+    """The image, mirrored past its edges as far as windows reach."""
+    rows = mirrored(grid.rows[0], grid.rows[-1] + grid.window_px - grid.rows[0], grid.height_px)
+    columns = mirrored(grid.columns[0], grid.columns[-1] + grid.window_px - grid.columns[0], grid.width_px)
+    return pixels[rows[:, None], columns[None]]

@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsi_lpd.models.activation import image_probability
-from wsi_lpd.models.device import autocast, autocast_dtype, device_name
+from wsi_lpd.models.device import autocast, autocast_dtype, device_name, to_images
 from wsi_lpd.models.engine import OpenVinoEncoder, openvino_version
 from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, NetworkOutput, TissueNetwork
 from wsi_lpd.models.saved.card import ModelCard
 from wsi_lpd.models.saved.load import load_network
-from wsi_lpd.models.views import phase_step, shifted, shifted_back, shifts_of, turned, turned_back
+from wsi_lpd.models.views import views_of
 from wsi_lpd.overlay.raster.strips import NO_PROTOTYPE
 from wsi_lpd.prediction.passes import passes_at_once
 from wsi_lpd.prediction.refine import RefinementName, refine
@@ -103,39 +103,35 @@ class Predictor:
             views: How many of the eight flips and quarter turns are averaged.
             refinement: How the outlines are moved to the edges of the picture.
         """
-        images = torch.from_numpy(windows).to(self.device).permute(0, 3, 1, 2).float() / 255
+        images = to_images(windows, self.device)
         side = windows.shape[1] // output_stride
-        seen = self._seen(images, views, output_stride)
+        seen = self._seen_in_views(images, views, output_stride)
         logits, presence, *similarity = (_mean(parts) for parts in zip(*seen, strict=True))
         logits = _refined(logits, images, refinement, stride=output_stride)
         prototypes = _most_similar(similarity[0], side) if similarity else _no_prototypes(logits)
         return [WindowMaps(*arrays) for arrays in zip(*map(_numpy, (logits, presence, prototypes)), strict=True)]
 
-    def _seen(self, images: Tensor, views: int, stride: int) -> Iterator[tuple[Tensor, ...]]:
+    def _seen_in_views(self, images: Tensor, views: int, stride: int) -> Iterator[tuple[Tensor, ...]]:
         """Logits (B, C + 1, side, side), presence (B, C), similarities (B, C, K, h, w) of each view, turned back.
 
         A network without prototypes gives no similarities.
 
-        The network sees each view a part of a cell farther right and down: what depends on where its cells lie is
-        averaged out. Logits are moved back by pixels of the map, similarities by the next lower pixel of their own.
+        Logits are moved back by pixels of the map, similarities by the next lower pixel of their own.
         """
         window_px = images.shape[-1]
-        step_px = phase_step(self.cell_px, stride)
-        for code, shift in enumerate(shifts_of(views)):
-            right, down = (steps * step_px % self.cell_px for steps in shift)
+        for view in views_of(images, views, cell_px=self.cell_px, stride=stride):
             with autocast(self.device, self._dtype):
-                output = self._network(shifted(turned(images, code), right, down))
+                output = self._network(view.images)
             presence = self._presence(output, window_px)
             logits = _resized(self._network.map_logits(output, presence), window_px // stride)
-            upright = turned_back(shifted_back(logits, right // stride, down // stride), code)
+            upright = view.back(logits, pixel_px=stride)
             if not isinstance(self._network, LpdNetwork) or not self._network.has_prototypes:
                 yield upright, presence
                 continue
             similarity = self._network.fused_similarity(output).float()
             pixel_px = window_px // similarity.shape[-1]
-            similar = shifted_back(similarity.flatten(1, 2), right // pixel_px, down // pixel_px)
-            similar = turned_back(similar, code).reshape(similarity.shape)
-            yield upright, presence, similar
+            similar = view.back(similarity.flatten(1, 2), pixel_px=pixel_px)
+            yield upright, presence, similar.reshape(similarity.shape)
 
     def _presence(self, output: NetworkOutput, window_px: int) -> Tensor:
         """Calibrated probability that a class occurs in a window, (B, C): that of the likeliest of its parts.

@@ -111,20 +111,20 @@ def stitched(
         side: Side of a window in map pixels.
     """
     weight = window_weight(side)
-    waiting, begun = deque(strips), deque[StripSums]()
+    waiting, reached = deque(strips), deque[StripSums]()
 
-    def begin_above(row: int) -> None:
+    def reach(row: int) -> None:
         while waiting and waiting[0][0] < row:
-            begun.append(StripSums(*waiting.popleft(), n_classes=n_classes, width=width))
+            reached.append(StripSums(*waiting.popleft(), n_classes=n_classes, width=width))
 
     windows = iter(windows)
     window = next(windows, None)
     for _, end in strips:
-        begin_above(end)
+        reach(end)
         while window is not None and window[0].top < end:
             place, maps = window
-            begin_above(place.top + side)
-            for sums in begun:
+            reach(place.top + side)
+            for sums in reached:
                 sums.add(place, maps, weight)
             window = next(windows, None)
-        yield begun.popleft().finished()
+        yield reached.popleft().finished()

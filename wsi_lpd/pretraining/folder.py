@@ -12,7 +12,7 @@ from torch import Tensor
 from wsi_lpd.config import Config
 from wsi_lpd.files import replacing, write_text
 from wsi_lpd.labels.sources import LabelTable
-from wsi_lpd.training.run.identity import config_digest, patch_mpp, table_fingerprint
+from wsi_lpd.training.run.identity import config_digest, patch_mpp
 from wsi_lpd.training.run.run_folder import RunFolder
 
 WEIGHTS_FILE: Final = "model.safetensors"
@@ -40,7 +40,7 @@ class PretrainFolder(RunFolder):
         """Whether the setting of a dotted key changes the weights that come out."""
         return decides_pretraining(key)
 
-    def told(self) -> dict[str, float]:
+    def last_metrics(self) -> dict[str, float]:
         """Numbers of the last step, of finished weights."""
         return dict(json.loads((self.path / ABOUT_FILE).read_text(encoding="utf-8"))["metrics"])
 
@@ -57,5 +57,5 @@ def pretraining_identity(config: Config, table: LabelTable) -> dict[str, str]:
     return {
         "config": config_digest(config, decides_pretraining),
         "patches": f"{table.patch_px} px at {patch_mpp(table, config):g} um/px",
-        "pretraining_data": table_fingerprint(table),
+        "pretraining_data": table.fingerprint,
     }

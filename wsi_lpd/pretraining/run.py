@@ -57,7 +57,7 @@ def pretrain(
     identity = pretraining_identity(config, table)
     run = asked_for(PretrainFolder(out), config, identity)
     if run.finished:
-        return PretrainedWeights(out, run.told(), was_finished=True)
+        return PretrainedWeights(out, run.last_metrics(), was_finished=True)
     with deterministic(config.train.deterministic):
         pretrainer = Pretrainer(config, table, run=run, device=choose_device(device))
         run.start(config, identity)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from wsi_lpd.config import Config, PretrainConfig
 from wsi_lpd.errors import TrainingError
 from wsi_lpd.labels.sources import LabelTable
-from wsi_lpd.models.device import autocast, autocast_dtype
+from wsi_lpd.models.device import autocast, autocast_dtype, to_images
 from wsi_lpd.models.views import VIEWS
 from wsi_lpd.pretraining.folder import PretrainFolder
 from wsi_lpd.pretraining.vicreg import Outputs, build_loss, build_vicreg, feature_spread
@@ -25,7 +25,6 @@ from wsi_lpd.training.modes import compiled
 from wsi_lpd.training.optimizer import rate_factor, set_rate
 from wsi_lpd.training.run.logbook import logbook
 from wsi_lpd.training.run.state import check_network, restoring
-from wsi_lpd.training.validation import to_images
 
 Row = dict[str, float]
 
@@ -89,7 +88,7 @@ class Pretrainer:
             for step in range(first, self.total_steps):
                 done = step + 1
                 with clock.waiting():
-                    patches, _ = next(batches)
+                    patches = next(batches).patches
                 logged = done % how.log_every == 0 or done == self.total_steps
                 found = self.step(step, patches, logged=logged)
                 clock.count(len(patches))

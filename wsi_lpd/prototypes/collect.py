@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wsi_lpd.config import LossConfig
-from wsi_lpd.labels.sources import LabelTable, read_masks, read_patches
+from wsi_lpd.labels.sources import LabelTable, read_patches, read_truth_masks
 from wsi_lpd.models.activation import pseudo_mask
+from wsi_lpd.models.device import to_images
 from wsi_lpd.models.network import LpdNetwork, NetworkOutput
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.prototypes.tally import ClassFigures, ClassTally
@@ -37,7 +38,8 @@ def choose_rows(table: LabelTable, n_patches: int) -> list[int]:
     """
     order = np.random.default_rng(_SEED).permutation(len(table))
     turn = np.full(len(table), len(table))
-    has_mask = np.array([table.masks is not None and table.masks[row] is not None for row in range(len(table))], bool)
+    masks = table.truth_masks or (None,) * len(table)
+    has_mask = np.array([mask is not None for mask in masks], bool)
     for usable in (*(table.labels == 1).T, has_mask):
         queue = order[usable[order]]
         turn[queue] = np.minimum(turn[queue], np.arange(len(queue)))
@@ -77,8 +79,7 @@ def collect(
     with progress.stage("prototypes", len(rows), "patches") as advance:
         for start in range(0, len(rows), _BATCH_SIZE):
             batch = list(rows[start : start + _BATCH_SIZE])
-            patches = torch.from_numpy(read_patches(table, batch)).to(device)
-            output = network(patches.permute(0, 3, 1, 2).float() / 255)
+            output = network(to_images(read_patches(table, batch), device))
             similarity = network.fused_similarity(output).float().cpu().numpy()
             members = class_pixels(output, table, batch, config).cpu().numpy()
             for i, row in enumerate(batch):
@@ -105,9 +106,9 @@ def class_pixels(output: NetworkOutput, table: LabelTable, rows: Sequence[int], 
     members = pseudo_mask(
         maps, output.background, labels, confidence=config.pseudo_confidence, margin=config.pseudo_margin
     )
-    masked = [i for i, row in enumerate(rows) if table.masks is not None and table.masks[row] is not None]
+    masked = [i for i, row in enumerate(rows) if table.truth_masks is not None and table.truth_masks[row] is not None]
     if masked:
-        truth = torch.from_numpy(read_masks(table, [rows[i] for i in masked]))
+        truth = torch.from_numpy(read_truth_masks(table, [rows[i] for i in masked]))
         of_class = truth[:, None] == torch.arange(1, maps.shape[1] + 1)[None, :, None, None]
         share = F.adaptive_avg_pool2d(of_class.float(), (maps.shape[-2], maps.shape[-1]))
         members[masked] = (share > 0.5).to(members.device)

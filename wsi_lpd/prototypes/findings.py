@@ -46,10 +46,10 @@ class ClassFindings:
     def mean_correlation(self) -> float | None:
         """Mean of `correlation` over the pairs of the class; None where no pair has one."""
         pairs = self.figures.correlation[np.triu_indices(self.n_prototypes, k=1)]
-        known = pairs[~np.isnan(pairs)]
-        return float(known.mean()) if len(known) else None
+        finite = pairs[~np.isnan(pairs)]
+        return float(finite.mean()) if len(finite) else None
 
-    def told(self) -> str:
+    def summary_line(self) -> str:
         """The class in one line for people."""
         figures = self.figures
         if figures.usage is None or figures.coverage is None:

@@ -161,9 +161,9 @@ def _usage(found: ClassFindings) -> str:
     for k, share in enumerate(usage.tolist()):
         closest = found.closest(k)
         filled = f'<span style="width:{share:.1%};background:{_css(found.tissue.color)}"></span>'
-        told = "" if closest is None else f"{closest[0] + 1} (r = {closest[1]:.2f})"
+        closest_text = "" if closest is None else f"{closest[0] + 1} (r = {closest[1]:.2f})"
         cells = [str(k + 1), _percent(share), f'<span class="bar">{filled}</span>']
-        rows.append(_row("td", [*cells, _number(float(found.figures.strong[k])), told]))
+        rows.append(_row("td", [*cells, _number(float(found.figures.strong[k])), closest_text]))
     return "<table>\n" + "\n".join(rows) + "\n</table>"
 
 

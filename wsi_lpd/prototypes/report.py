@@ -71,7 +71,7 @@ def find_prototypes(
         what=what,
         table=table,
         n_patches=len(rows),
-        n_masks=0 if table.masks is None else sum(table.masks[row] is not None for row in rows),
+        n_masks=0 if table.truth_masks is None else sum(table.truth_masks[row] is not None for row in rows),
         mpp=card.mpp if table.mpp is None else table.mpp,
         patch_px=card.patch_px if table.patch_px is None else table.patch_px,
         scales=card.encoder.scales,

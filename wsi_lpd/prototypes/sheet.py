@@ -123,10 +123,10 @@ class _Sheet:
             self._text(_MARGIN, top + 3 * _HEAD_PX + i * (3 * _TEXT_PX // 2) - _GAP // 2, line, _TEXT_PX)
         if figures.n_pixels == 0:
             return
-        facts = f"{figures.n_pixels:,} pixels in {figures.n_patches:,} patches"
+        counts = f"{figures.n_pixels:,} pixels in {figures.n_patches:,} patches"
         if found.n_prototypes > 1:
-            facts += f"; coverage {figures.coverage:.0%}"
-        self._text(x + _HEAD_PX, y, facts, _TEXT_PX, _FAINT)
+            counts += f"; coverage {figures.coverage:.0%}"
+        self._text(x + _HEAD_PX, y, counts, _TEXT_PX, _FAINT)
         top += self._head_height(found)
         for k in range(found.n_prototypes):
             self._prototype(found, k, top + k * self._row_height)
@@ -147,8 +147,8 @@ class _Sheet:
         self._text(_MARGIN, top + 3.5 * _TEXT_PX, f"best for {usage[k]:.0%} of pixels", _SMALL_PX, _FAINT)
         closest = found.closest(k)
         if closest is not None:
-            told = f"most like {closest[0] + 1} (r = {closest[1]:.2f})"
-            self._text(_MARGIN, top + 4.7 * _TEXT_PX, told, _SMALL_PX, _FAINT)
+            closest_text = f"most like {closest[0] + 1} (r = {closest[1]:.2f})"
+            self._text(_MARGIN, top + 4.7 * _TEXT_PX, closest_text, _SMALL_PX, _FAINT)
         examples = found.figures.examples[k]
         heat = heat_range(examples)
         self._heat_bar(_MARGIN, top + 6.2 * _TEXT_PX, heat)
@@ -170,10 +170,10 @@ class _Sheet:
             self._text(left + (i + 0.5) * _CELL_PX, y0 - 8, str(i + 1), _SMALL_PX, _FAINT, anchor="mm")
             for j in range(n):
                 x, y = left + j * _CELL_PX, y0 + i * _CELL_PX
-                known = i != j and not np.isnan(values[i, j])
-                color = similarity_color(float(values[i, j])) if known else (235, 235, 235)
+                is_finite = i != j and not np.isnan(values[i, j])
+                color = similarity_color(float(values[i, j])) if is_finite else (235, 235, 235)
                 self._draw.rectangle((x, y, x + _CELL_PX - 2, y + _CELL_PX - 2), fill=color)
-                if known:
+                if is_finite:
                     middle = (x + _CELL_PX / 2 - 1, y + _CELL_PX / 2 - 1)
                     self._text(*middle, f"{values[i, j]:.2f}", _SMALL_PX - 1, ink_on(color), anchor="mm")
 

@@ -21,11 +21,11 @@ from wsi_lpd.models.device import choose_device
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.pseudo_masks.maker import MaskMaker
 from wsi_lpd.pseudo_masks.picture import choose_examples, draw_masks, write_png
-from wsi_lpd.stores.layout import METADATA
 from wsi_lpd.stores.masks import ARRAY, PICTURE, MaskRow, MaskStore
-from wsi_lpd.stores.masks_meta import MasksMeta, read_masks_meta, rows_digest
+from wsi_lpd.stores.masks_meta import MasksMeta, read_masks_meta
 from wsi_lpd.stores.masks_writer import MaskWriter
 from wsi_lpd.stores.patches_writer import recover
+from wsi_lpd.stores.sizes import METADATA
 from wsi_lpd.types import UInt8Array
 from wsi_lpd.versions import versions_of
 
@@ -56,7 +56,7 @@ class MaskSummary:
     judged_where_present: dict[str, float]
     was_finished: bool
 
-    def told(self) -> list[str]:
+    def summary_lines(self) -> list[str]:
         """A line on all of them, and one per class."""
         first = f"{self.path}: {self.n_patches:,} patches, {self.judged:.1%} of their pixels judged, the others ignored"
         width = max(map(len, self.shares))
@@ -158,7 +158,7 @@ def _meta(table: LabelTable, maker: MaskMaker, run: Path, config: MasksConfig) -
         model_sha256=str(card.weights_sha256),
         method=card.method,
         settings=config.model_dump(mode="json", exclude=_WITHOUT_CONSEQUENCE),
-        patches=rows_digest(table),
+        patches=table.fingerprint,
         versions=versions_of(_VERSIONED),
     )
 

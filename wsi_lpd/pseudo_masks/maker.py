@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from wsi_lpd.config import MasksConfig
 from wsi_lpd.methods.choose import build_method
 from wsi_lpd.models.activation import label_probabilities
-from wsi_lpd.models.device import autocast, autocast_dtype
+from wsi_lpd.models.device import autocast, autocast_dtype, to_images
 from wsi_lpd.models.network import LpdNetwork, TissueNetwork
 from wsi_lpd.models.saved.card import ModelCard
 from wsi_lpd.models.saved.load import load_network
-from wsi_lpd.models.views import phase_step, shifted, shifted_back, shifts_of, turned, turned_back
+from wsi_lpd.models.views import views_of
 from wsi_lpd.prediction.passes import windows_per_pass
 from wsi_lpd.prediction.refine import refine
 from wsi_lpd.types import IGNORE, UInt8Array
@@ -79,7 +79,7 @@ class MaskMaker:
         Returns:
             (B, M + 1, S, S): label-map values or 255, then the winner's lead in the first mask times 255.
         """
-        images = torch.from_numpy(windows).to(self._device).permute(0, 3, 1, 2).float() / 255
+        images = to_images(windows, self._device)
         labels = labels.to(self._device)
         layers = [self._decided(logits, images, labels, margin_px) for logits in self._logits(images, labels)]
         lead = (layers[0][1] * 255).round().to(torch.uint8)
@@ -90,16 +90,11 @@ class MaskMaker:
     def _logits(self, images: Tensor, labels: Tensor) -> list[Tensor]:
         """Means over the views, one (B, C + 1, H, W) per mask."""
         cell_px = max(self.card.encoder.reductions)
-        step_px = phase_step(cell_px, 1)
         sums: list[Tensor] = []
-        for code, shift in enumerate(shifts_of(self._config.views)):
-            right, down = (steps * step_px % cell_px for steps in shift)
+        for view in views_of(images, self._config.views, cell_px=cell_px):
             with torch.no_grad(), autocast(self._device, self._dtype):
-                layers = self._method.mask_layers(self._network, shifted(turned(images, code), right, down), labels)
-            upright = [
-                turned_back(shifted_back(_resized(maps.float(), images), right, down), code).contiguous()
-                for maps in layers
-            ]
+                layers = self._method.mask_layers(self._network, view.images, labels)
+            upright = [view.back(_resized(maps.float(), images)).contiguous() for maps in layers]
             sums = [total + maps for total, maps in zip(sums, upright, strict=True)] if sums else upright
         return [total / self._config.views for total in sums]
 

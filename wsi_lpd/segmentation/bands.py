@@ -8,7 +8,7 @@ from types import TracebackType
 
 import numpy as np
 
-from wsi_lpd.prediction.windows import Place, WindowGrid
+from wsi_lpd.prediction.windows import Place, WindowGrid, mirrored
 from wsi_lpd.slide import Slide
 from wsi_lpd.types import BoolArray, Size, UInt8Array
 
@@ -20,7 +20,7 @@ class BandReader:
 
     A band is read as soon as the row of windows above it is begun. Bands and the columns they are read in lie at fixed
     places, so that the pixels of a window do not depend on where cutting begins: scaling rounds to pixels of the slide
-    at the edges of what is read at once.
+    at the edges of what is read at once. Past the slide's edges it is mirrored, from its last whole model pixel.
     """
 
     def __init__(self, slide: Slide, grid: WindowGrid, wanted: Mapping[int, Sequence[int]], *, threads: int) -> None:
@@ -30,6 +30,7 @@ class BandReader:
         self._wanted = wanted
         self._left, self._top = grid.columns[0], grid.rows[0]
         self._width = grid.columns[-1] + grid.window_px - self._left
+        self._whole = Size(*(max(1, int(side / grid.scale + 1e-6)) for side in slide.size_px))
         self._per_window = -(-grid.window_px // grid.stride_px)
         self._last = len(grid.rows) - 1 + self._per_window - 1
         self._bands: dict[int, tuple[UInt8Array, list[Future[None]]]] = {}
@@ -77,9 +78,12 @@ class BandReader:
 
     def _read(self, index: int, band: UInt8Array, first: int, end: int) -> None:
         """Fills columns `first` to `end` of a band."""
-        size = Size(end - first, len(band))
-        box = self._grid.to_level0(self._left + first, self._top + index * len(band), *size)
-        band[:, first:end] = self._slide.read(box, size)
+        columns = mirrored(self._left + first, end - first, self._whole.width)
+        rows = mirrored(self._top + index * len(band), len(band), self._whole.height)
+        x, y = int(columns.min()), int(rows.min())
+        size = Size(int(columns.max()) + 1 - x, int(rows.max()) + 1 - y)
+        pixels = self._slide.read(self._grid.to_level0(x, y, *size), size)
+        band[:, first:end] = pixels[(rows - y)[:, None], (columns - x)[None]]
 
     def _spans(self, index: int) -> list[tuple[int, int]]:
         """First column and end of each read of a band: what windows need of it, cut at fixed columns."""

@@ -240,9 +240,13 @@ def _clear(outputs: Outputs, *, overwrite: bool) -> bool:
 
 
 def _frame(slide: Slide, plan: MapPlan, origin: str) -> GridFrame:
-    """Frame of the overlay: less the bounds that QuPath cuts away, unless the slide's own corner is asked for."""
+    """Frame of the overlay, which ends where the slide does.
+
+    Less the bounds that QuPath cuts away, unless the slide's own corner is asked for.
+    """
     bounds = slide.bounds
     if origin == "bounds" and bounds is None:
         logger.warning("%s: states no bounds; the overlay is in the frame of the whole slide", slide.location)
     x, y = (0, 0) if bounds is None or origin == "level0" else (bounds.x, bounds.y)
-    return GridFrame(plan.downsample, plan.downsample, offset_x=x, offset_y=y)
+    width, height = slide.size_px
+    return GridFrame(plan.downsample, plan.downsample, offset_x=x, offset_y=y, limit_x=width, limit_y=height)

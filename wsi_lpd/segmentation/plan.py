@@ -13,13 +13,13 @@ import numpy as np
 from wsi_lpd.classes import TissueClass
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.errors import SlideError
+from wsi_lpd.overlay.frame import n_cells
 from wsi_lpd.prediction.passes import windows_per_pass
 from wsi_lpd.prediction.predictor import Predictor
 from wsi_lpd.prediction.windows import Place, WindowGrid, stride_for
 from wsi_lpd.segmentation.strips import StripGrid
 from wsi_lpd.slide import Slide, TissueMask
-
-_UPSAMPLING_TOLERANCE = 1.1
+from wsi_lpd.slide.resolution import is_too_coarse
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def plan_map(slide: Slide, tissue: TissueMask, predictor: Predictor, config: Seg
     stride = map_stride(slide, predictor, config)
     grid = window_grid(slide, predictor, config, stride)
     classes = tuple(TissueClass(c.name, c.color) for c in predictor.card.classes)
-    height, width = math.ceil(grid.height_px / stride), math.ceil(grid.width_px / stride)
+    width, height = (n_cells(side, stride * grid.scale) for side in slide.size_px)
     return MapPlan(
         grid=grid,
         places=_with_tissue(grid, tissue, config.min_tissue),
@@ -123,7 +123,7 @@ def map_stride(slide: Slide, predictor: Predictor, config: SegmentConfig) -> int
 def window_grid(slide: Slide, predictor: Predictor, config: SegmentConfig, stride: int) -> WindowGrid:
     """The grid of windows over a slide at the model's mpp."""
     scale = predictor.card.mpp / slide.mpp
-    if scale * _UPSAMPLING_TOLERANCE < 1 and not config.allow_upsampling:
+    if is_too_coarse(slide.mpp, predictor.card.mpp) and not config.allow_upsampling:
         raise SlideError(
             f"{slide.path.name}: has {slide.mpp:.4g} um per pixel, the model expects {predictor.card.mpp:.4g}; "
             "enlarging it invents detail. Use a model trained at a coarser mpp, or pass --allow-upsampling"
@@ -140,6 +140,7 @@ def window_grid(slide: Slide, predictor: Predictor, config: SegmentConfig, strid
         stride_px=_step(window_px, config.overlap, predictor.cell_px, stride),
         scale=scale,
         offset_px=config.grid_offset_px // stride * stride,
+        unit_px=stride,
     )
 
 
@@ -149,10 +150,18 @@ def _step(window_px: int, overlap: float, cell_px: int, stride: int) -> int:
 
 
 def _with_tissue(grid: WindowGrid, tissue: TissueMask, min_tissue: float) -> list[Place]:
-    """The windows with more tissue than `min_tissue`."""
+    """The windows with more tissue than `min_tissue`, of what they show of the slide itself."""
     places: list[Place] = []
+    columns = [_inside(x, grid.window_px, grid.width_px) for x in grid.columns]
     for y in grid.rows:
-        boxes = np.array([grid.to_level0(x, y, grid.window_px, grid.window_px) for x in grid.columns], np.int64)
+        top, height = _inside(y, grid.window_px, grid.height_px)
+        boxes = np.array([grid.to_level0(left, top, width, height) for left, width in columns], np.int64)
         chosen = tissue.fractions(boxes) > min_tissue
         places += [Place(x, y) for x, is_chosen in zip(grid.columns, chosen, strict=True) if is_chosen]
     return places
+
+
+def _inside(start: int, length: int, whole: int) -> tuple[int, int]:
+    """Start and length of the part of a span that lies between 0 and `whole`."""
+    first = max(start, 0)
+    return first, min(start + length, whole) - first

@@ -62,30 +62,35 @@ def segment_slide(
     places = plan.places[start : plan.end_of_batches(spans[-1][1])]
     side, at_once = plan.grid.window_px, passes_at_once(predictor.device)
     gated = predictor.gates(config.gate)
-    look = partial(predict_batch, predictor=predictor, config=config, stride=plan.stride)
+    predict = partial(predict_batch, predictor=predictor, config=config, stride=plan.stride)
     with (
         shared_threads(at_once),
         progress.stage(f"segmenting {slide.name}", len(plan.places), "windows") as advance,
         BandReader(slide, plan.grid, plan.columns_of_rows, threads=n_threads()) as reader,
         closing(ahead(in_batches(places, plan.batch_size, window_px=side, cut=reader.cut))) as batches,
-        closing(ahead(in_order(look, batches, threads=at_once))) as looked,
-        closing(ahead(_decided(_told(looked, advance), spans, tissue, plan, gated=gated), depth=1)) as strips,
+        closing(ahead(in_order(predict, batches, threads=at_once))) as predictions,
+        closing(ahead(_decided(_counted(predictions, advance), spans, tissue, plan, gated=gated), depth=1)) as strips,
     ):
         advance(start)
         yield from strips
 
 
-def _told(looked: Iterable[WindowPredictions], advance: Advance) -> Iterator[WindowPredictions]:
-    for batch in looked:
+def _counted(predictions: Iterable[WindowPredictions], advance: Advance) -> Iterator[WindowPredictions]:
+    for batch in predictions:
         advance(len(batch))
         yield batch
 
 
 def _decided(
-    looked: Iterable[WindowPredictions], spans: list[tuple[int, int]], tissue: TissueMask, plan: MapPlan, *, gated: bool
+    predictions: Iterable[WindowPredictions],
+    spans: list[tuple[int, int]],
+    tissue: TissueMask,
+    plan: MapPlan,
+    *,
+    gated: bool,
 ) -> Iterator[Strip]:
     width = plan.strips.width
-    windows = chain.from_iterable(looked)
+    windows = chain.from_iterable(predictions)
     for rows in stitched(windows, spans, n_classes=len(plan.classes), width=width, side=plan.side):
         there = _tissue_rows(tissue, rows.top, rows.top + len(rows.covered), width, plan.downsample)
         yield decide(rows, tissue=there, gated=gated)

@@ -21,6 +21,9 @@ wide)."""
 PRINT_DPI: Final = (72, 75, 90, 96, 100, 120, 150, 180, 200, 240, 300, 360, 400, 600, 720, 1200)
 """Defaults that image programs write when no resolution is set: 72 dpi is 352.8 um/px."""
 
+_COARSER: Final = 1.1
+"""A slide this much coarser than what is wanted still counts as the same scale: 20x scanners state 0.46 to 0.55."""
+
 _SAME: Final = 0.01
 """Values that differ by less than one per cent count as equal, since files round (0.2527, 0.253)."""
 _SQUARE: Final = 0.10
@@ -100,6 +103,11 @@ def resolve_mpp(
     warnings = tuple(_inconsistencies(chosen, judged, objective_power(properties)))
     verdicts = [_with_verdict(candidate, chosen) for candidate in judged]
     return Resolution(chosen.mpp, chosen.source, warnings), tuple(verdicts)
+
+
+def is_too_coarse(slide_mpp: float, wanted_mpp: float) -> bool:
+    """Whether a slide would have to be enlarged to show it at `wanted_mpp`, by more than scanners differ."""
+    return slide_mpp > wanted_mpp * _COARSER
 
 
 def objective_power(properties: Mapping[str, str]) -> float | None:

@@ -61,6 +61,7 @@ class Slide:
         properties: Properties about optics and geometry; none that could identify a person.
         resolution: The micrometres per pixel in use, or None.
         mpp_candidates: All values that were found, each with a verdict.
+        warnings: What is odd about the file and its resolution, a sentence each.
     """
 
     def __init__(self, reader: SlideReader, *, reason: str, mpp: float | None) -> None:
@@ -79,6 +80,7 @@ class Slide:
         self.associated = safe_associated(reader.associated)
         self.resolution, self.mpp_candidates = resolve_mpp(reader.properties, explicit=mpp, location=self.location)
         self._properties = safe_properties(reader.properties)
+        self.warnings: tuple[str, ...] = (*reader.warnings, *(self.resolution.warnings if self.resolution else ()))
 
     @property
     def properties(self) -> Mapping[str, str]:

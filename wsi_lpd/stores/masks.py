@@ -6,28 +6,29 @@
     attributes   `MasksMeta`
 
 Values of a mask: 0 background, i for the class i of the attributes (counted from 1), 255 ignored. The last layer is the
-lead of the winner over the runner-up in probability, times 255. Written by `mask_writer.py`.
+lead of the winner over the runner-up in probability, times 255. Written by `masks_writer.py`.
 """
 
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-import imagecodecs
 import numpy as np
 
 from wsi_lpd.errors import StoreError
 from wsi_lpd.labels.table import LabelTable, PatchSource
-from wsi_lpd.stores.layout import METADATA
+from wsi_lpd.process_local import PerProcess
+from wsi_lpd.stores.arrays import Group, Items
 from wsi_lpd.stores.masks_meta import ANEW, MasksMeta, read_masks_meta
-from wsi_lpd.stores.shard import shard_chunks, shard_path
+from wsi_lpd.stores.sizes import METADATA
 from wsi_lpd.types import UInt8Array
 
 ARRAY: Final = "masks"
@@ -62,6 +63,7 @@ class MaskStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.meta = read_masks_meta(path)
+        self._items = PerProcess(functools.partial(open_masks, path, self.meta))
         self.rows = read_mask_rows(path, n_classes=len(self.meta.classes))
 
     @classmethod
@@ -114,20 +116,11 @@ class MaskStore:
             wanted = np.array([self._places[_key(source)] for source in sources], np.int64)
         except KeyError as err:
             raise StoreError(f"{self.path}: has no mask of {err.args[0][0]} patch {err.args[0][1]}") from err
-        side = self.meta.patch_px
-        out = np.empty((len(wanted), len(self.meta.layers), side, side), np.uint8)
-        for shard in np.unique(wanted // SHARD_PATCHES):
-            places = np.flatnonzero(wanted // SHARD_PATCHES == shard)
-            for place, layers in zip(places, self._chunks(int(shard), wanted[places] % SHARD_PATCHES), strict=True):
-                out[place] = layers
-        return out
+        return self._items.get().read(wanted)
 
     def __iter__(self) -> Iterator[UInt8Array]:
         """Masks and confidence of every patch in the order of the rows, (M + 1, S, S) each."""
-        yield from all_chunks(self.path, self.meta, len(self))
-
-    def _chunks(self, shard: int, within: Iterable[int]) -> Iterator[UInt8Array]:
-        yield from _chunks(self.path, self.meta, shard, within)
+        yield from all_masks(self._items.get())
 
 
 def read_mask_rows(path: Path, *, n_classes: int) -> list[MaskRow]:
@@ -150,22 +143,23 @@ def read_mask_rows(path: Path, *, n_classes: int) -> list[MaskRow]:
     return rows
 
 
-def all_chunks(path: Path, meta: MasksMeta, n_patches: int) -> Iterator[UInt8Array]:
-    """Masks and confidence of every patch of finished or complete masks, (M + 1, S, S) each."""
-    for first in range(0, n_patches, SHARD_PATCHES):
-        yield from _chunks(path, meta, first // SHARD_PATCHES, range(min(SHARD_PATCHES, n_patches - first)))
+def all_masks(items: Items) -> Iterator[UInt8Array]:
+    """Masks and confidence of every patch of an array of masks, (M + 1, S, S) each."""
+    for first in range(0, len(items), items.per_shard):
+        yield from items.read(range(first, min(first + items.per_shard, len(items))))
 
 
-def _chunks(path: Path, meta: MasksMeta, shard: int, within: Iterable[int]) -> Iterator[UInt8Array]:
-    file = shard_path(path, shard, array=ARRAY)
+def open_masks(path: Path, meta: MasksMeta) -> Items:
+    """The array of masks at `path`, finished or not.
+
+    Raises:
+        StoreError: If there is none, or of another shape than `meta` says.
+    """
+    items = Group(path).items(ARRAY)
     shape = (len(meta.layers), meta.patch_px, meta.patch_px)
-    try:
-        for chunk in shard_chunks(file, within, SHARD_PATCHES):
-            if chunk is None:
-                raise ValueError("a patch is missing in it")
-            yield np.frombuffer(chunk, np.uint8).reshape(shape)
-    except (OSError, ValueError, imagecodecs.ZstdError) as err:
-        raise StoreError(f"{file}: damaged or missing ({err}); {ANEW}") from err
+    if items.dtype != np.uint8 or items.shape[1:] != shape:
+        raise StoreError(f"{path}: its masks are {items.dtype} {items.shape}, expected uint8 (N, {shape}); {ANEW}")
+    return items
 
 
 def _key(source: PatchSource) -> tuple[str, int | None]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from wsi_lpd.errors import StoreError
-from wsi_lpd.labels.table import LabelTable
-from wsi_lpd.stores.layout import METADATA
+from wsi_lpd.stores.arrays import Group
+from wsi_lpd.stores.sizes import METADATA
 
 FORMAT_VERSION: Final = 1
 ANEW: Final = "make the masks again with `wsi-lpd pseudo-mask --overwrite`"
@@ -68,15 +66,12 @@ def read_masks_meta(path: Path) -> MasksMeta:
     Raises:
         StoreError: If there are none, or of a version that this program does not read.
     """
+    if not (path / METADATA).is_file():
+        raise StoreError(f"{path}: holds no masks ({METADATA} is missing); make them with `wsi-lpd pseudo-mask`")
     try:
-        tree = json.loads((path / METADATA).read_text(encoding="utf-8"))
-        attributes = tree["attributes"]
+        attributes = Group(path).attributes
         version = attributes["format_version"] if attributes["format"] == _FORMAT else None
-    except FileNotFoundError as err:
-        raise StoreError(
-            f"{path}: holds no masks ({METADATA} is missing); make them with `wsi-lpd pseudo-mask`"
-        ) from err
-    except (OSError, ValueError, KeyError, TypeError):
+    except (StoreError, KeyError):
         version = None
     if version is None:
         raise StoreError(f"{path}: is no folder of masks of wsi-lpd; make one with `wsi-lpd pseudo-mask`")
@@ -87,10 +82,3 @@ def read_masks_meta(path: Path) -> MasksMeta:
     except ValidationError as err:
         keys = ", ".join(".".join(map(str, problem["loc"])) or str(problem["msg"]) for problem in err.errors())
         raise StoreError(f"{path}: its attributes are damaged ({keys}); {ANEW}") from err
-
-
-def rows_digest(table: LabelTable) -> str:
-    """Hash of classes, labels and places of patches."""
-    places = "\n".join(f"{source.path.name}:{source.index}" for source in table.sources)
-    content = json.dumps(table.classes).encode() + table.labels.tobytes() + places.encode()
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 
 from wsi_lpd.errors import StoreError
-from wsi_lpd.files import add_file, remove, replacing
+from wsi_lpd.files import remove, replacing
 from wsi_lpd.labels.table import PatchSource
-from wsi_lpd.stores.layout import METADATA, sharded_metadata, write_json
-from wsi_lpd.stores.masks import ARRAY, SHARD_PATCHES, TABLE, MaskRow, all_chunks
+from wsi_lpd.stores.arrays import ShardWriter, create_group, create_items
+from wsi_lpd.stores.masks import ARRAY, SHARD_PATCHES, TABLE, MaskRow, all_masks, open_masks
 from wsi_lpd.stores.masks_meta import MasksMeta, read_masks_meta
 from wsi_lpd.stores.patches import partial_path
 from wsi_lpd.stores.patches_writer import put_in_place
-from wsi_lpd.stores.shard import ZSTD_LEVEL, is_whole, shard_parts, shard_path
 from wsi_lpd.types import IGNORE, UInt8Array
 
 
@@ -42,16 +39,19 @@ class MaskWriter:
         n_shards = -(-len(sources) // SHARD_PATCHES)
         if not self._is_begun():
             remove(self.partial)
-            shape = (len(sources), len(meta.layers), meta.patch_px, meta.patch_px)
-            names = ("patch", "layer", "y", "x")
-            write_json(
-                self.partial / ARRAY, sharded_metadata(shape, SHARD_PATCHES, fill_value=IGNORE, dimension_names=names)
+            create_items(
+                self.partial,
+                ARRAY,
+                (len(sources), len(meta.layers), meta.patch_px, meta.patch_px),
+                "uint8",
+                per_shard=SHARD_PATCHES,
+                fill_value=IGNORE,
+                dimension_names=("patch", "layer", "y", "x"),
             )
-            # The group comes last: a folder with its attributes is one that can be gone on with.
-            group = {"attributes": meta.model_dump(mode="json"), "zarr_format": 3, "node_type": "group"}
-            with replacing(self.partial / METADATA) as temporary:
-                temporary.write_text(json.dumps(group, indent=2), encoding="utf-8")
-        self.missing = [i for i in range(n_shards) if not is_whole(self._shard(i), SHARD_PATCHES)]
+            # The group comes last: a folder with its attributes is one that can be resumed.
+            create_group(self.partial, meta.model_dump(mode="json"))
+        self._shards = ShardWriter(self.partial, ARRAY)
+        self.missing = [i for i in range(n_shards) if not self._shards.is_there(i)]
         self.resumed = len(self.missing) < n_shards
 
     def patches_of(self, shard: int) -> range:
@@ -60,16 +60,14 @@ class MaskWriter:
 
     def write(self, shard: int, masks: UInt8Array) -> None:
         """Writes a whole shard of masks and confidence, (n, M + 1, S, S)."""
-        packed = [bytes(imagecodecs.zstd_encode(chunk, level=ZSTD_LEVEL)) for chunk in np.ascontiguousarray(masks)]
-        name = str(shard_path(Path(), shard, array=ARRAY))
-        add_file(self.partial, name, shard_parts(packed, SHARD_PATCHES), is_ours=lambda: True)
+        self._shards.write(shard, masks)
         self.missing.remove(shard)
 
     def write_table(self) -> list[MaskRow]:
         """Writes `masks.csv` from the complete shards, and returns its rows."""
         n_values = len(self._meta.classes) + 1
         rows = []
-        for source, layers in zip(self._sources, all_chunks(self.partial, self._meta, len(self._sources)), strict=True):
+        for source, layers in zip(self._sources, all_masks(open_masks(self.partial, self._meta)), strict=True):
             shares = np.bincount(layers[0].reshape(-1), minlength=256)[:n_values] / layers[0].size
             rows.append(MaskRow(source, float(shares.sum()), tuple(shares.tolist())))
         _write_rows(self.partial / TABLE, rows, self._meta.classes, beside=self.path)
@@ -78,9 +76,6 @@ class MaskWriter:
     def finish(self) -> None:
         """Puts the complete masks in place; old ones there stay until this moment."""
         put_in_place(self.partial, self.path)
-
-    def _shard(self, shard: int) -> Path:
-        return shard_path(self.partial, shard, array=ARRAY)
 
     def _is_begun(self) -> bool:
         with suppress(StoreError):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from wsi_lpd.errors import StoreError
-from wsi_lpd.files import add_file, remove
-from wsi_lpd.stores.layout import METADATA, create, read_array
+from wsi_lpd.files import remove
+from wsi_lpd.stores.arrays import Group, ShardWriter, create_group, create_items, write_array
 from wsi_lpd.stores.patches import partial_path, read_meta
 from wsi_lpd.stores.patches_meta import StoreMeta
-from wsi_lpd.stores.shard import is_whole, patches_per_shard, shard_parts, shard_path
-from wsi_lpd.types import Float32Array, Int64Array
+from wsi_lpd.stores.sizes import METADATA, patches_per_shard
+from wsi_lpd.types import Float32Array, Int64Array, UInt8Array
 
 
 class StoreWriter:
@@ -57,14 +56,16 @@ class StoreWriter:
             is_new = self.fresh is not None or not self.partial.exists()
             if is_new:
                 remove(self.partial)
-                create(self.partial, meta, coords, tissue)
+                _create(self.partial, meta, coords, tissue)
         self._identity = self._found_identity()
+        self._shards = ShardWriter(self.partial, "patches", is_ours=lambda: self._found_identity() == self._identity)
         shards = range(self.n_shards) if block is None else block
-        self.missing = [i for i in shards if is_new or not is_whole(shard_path(self.partial, i), self.shard_patches)]
+        self.missing = [i for i in shards if is_new or not self._shards.is_there(i)]
         if block is None and not is_new:
-            _keep_shards(self.partial, set(shards).difference(self.missing))
+            self._shards.keep_only(sorted(set(shards).difference(self.missing)))
+            _remove_temporary(self.partial)
         self._next = self.missing[0] if self.missing else self.n_shards
-        self._buffer: list[bytes] = []
+        self._buffer: list[UInt8Array] = []
 
     @property
     def n_shards(self) -> int:
@@ -85,13 +86,13 @@ class StoreWriter:
         self._next = shard
         self._buffer.clear()
 
-    def append(self, packed: Sequence[bytes]) -> None:
-        """Adds the next patches, packed by `pack`; every full shard is written at once.
+    def append(self, patches: UInt8Array) -> None:
+        """Adds the next patches, (n, S, S, 3); every full shard is written at once.
 
         Raises:
             StoreError: If another run has begun another store in its place.
         """
-        for patch in packed:
+        for patch in patches:
             self._buffer.append(patch)
             if len(self._buffer) == len(self.patches_of(range(self._next, self._next + 1))):
                 self._write_shard()
@@ -104,10 +105,10 @@ class StoreWriter:
         _remove_temporary(self.path)  # of a task that nobody waits for; behind the rename none can come any more
 
     def _write_shard(self) -> None:
-        name = str(shard_path(Path(), self._next))
-        parts = shard_parts(self._buffer, self.shard_patches)
-        if not add_file(self.partial, name, parts, is_ours=lambda: self._found_identity() == self._identity):
-            raise StoreError(self._cannot_join("another run has begun it anew"))
+        try:
+            self._shards.write(self._next, np.stack(self._buffer))
+        except StoreError as err:
+            raise StoreError(self._cannot_join("another run has begun it anew")) from err
         self.missing = [i for i in self.missing if i != self._next]
         self.go_to(self._next + 1)
 
@@ -123,6 +124,22 @@ class StoreWriter:
             f"{self.partial}: is not the store that is to be written ({reason}); a second run is at it, or the workers "
             "are not of one kind. Run the command again"
         )
+
+
+def _create(path: Path, meta: StoreMeta, coords: Int64Array, tissue: Float32Array) -> None:
+    """Writes a store without a single patch; its attributes come last."""
+    write_array(path, "coords", coords, dimension_names=("patch", "xy"))
+    write_array(path, "tissue", tissue, dimension_names=("patch",))
+    create_items(
+        path,
+        "patches",
+        (len(coords), meta.patch_px, meta.patch_px, 3),
+        "uint8",
+        per_shard=patches_per_shard(meta.patch_px),
+        fill_value=255,
+        dimension_names=("patch", "y", "x", "rgb"),
+    )
+    create_group(path, meta.model_dump(mode="json"))
 
 
 def put_in_place(partial: Path, path: Path) -> None:
@@ -164,7 +181,8 @@ def _cannot_resume(partial: Path, meta: StoreMeta, coords: Int64Array, tissue: F
     """Why the unfinished store does not fit this run, or None if it does."""
     try:
         found = read_meta(partial)
-        arrays = [read_array(partial, name) for name in ("coords", "tissue")]
+        group = Group(partial)
+        arrays = [group.items(name).read_all() for name in ("coords", "tissue")]
     except StoreError:
         return "it is incomplete from its first step"
     if found != meta:
@@ -172,15 +190,6 @@ def _cannot_resume(partial: Path, meta: StoreMeta, coords: Int64Array, tissue: F
     if not np.array_equal(arrays[0], coords) or not np.array_equal(arrays[1], tissue):
         return "it holds other patches"
     return None
-
-
-def _keep_shards(partial: Path, good: set[int]) -> None:
-    """Removes all files of patches but these shards, and what a killed run was writing."""
-    kept = {shard_path(partial, i) for i in good}
-    for file in (partial / "patches" / "c").rglob("*"):
-        if file.is_file() and file not in kept:
-            file.unlink()
-    _remove_temporary(partial)
 
 
 def _remove_temporary(folder: Path) -> None:

@@ -30,9 +30,6 @@ READ_PATCHES_PER_SIDE = 16
 READ_COST_PX = 256**2
 """Cost of an additional read, in pixels: about one more native tile is decoded."""
 
-UPSAMPLING_TOLERANCE = 1.05
-"""A slide this much coarser than the patches still counts as the same scale: 20x scanners state 0.46 to 0.52."""
-
 
 @dataclass(frozen=True)
 class PatchGrid:

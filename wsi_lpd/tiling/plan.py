@@ -14,8 +14,9 @@ from wsi_lpd.errors import SlideError
 from wsi_lpd.memory import give_back_freed_blocks
 from wsi_lpd.slide import Slide, TissueMask, find_tissue, open_slide
 from wsi_lpd.slide.resample import choose_level
+from wsi_lpd.slide.resolution import is_too_coarse
 from wsi_lpd.stores.patches_meta import SlideIdentity, StoreMeta
-from wsi_lpd.tiling.grid import UPSAMPLING_TOLERANCE, PatchGrid, Read, lay_grid, patches_per_read, plan_reads
+from wsi_lpd.tiling.grid import PatchGrid, Read, lay_grid, patches_per_read, plan_reads
 from wsi_lpd.types import Box, Float32Array, Int64Array
 from wsi_lpd.versions import versions_of
 
@@ -70,7 +71,7 @@ def plan_tiling(slide: Slide, config: TileConfig) -> TilingPlan:
         ConfigError: If the stride is below one pixel of the slide.
     """
     mpp = slide.mpp
-    for warning in slide.resolution.warnings if slide.resolution is not None else ():
+    for warning in slide.warnings:
         logger.warning("%s: %s", slide.name, warning)
     _refuse_upsampling(slide, config)
     area = Box(0, 0, *slide.size_px) if slide.bounds is None else slide.bounds
@@ -91,7 +92,7 @@ def plan_tiling(slide: Slide, config: TileConfig) -> TilingPlan:
 
 
 def _refuse_upsampling(slide: Slide, config: TileConfig) -> None:
-    if slide.mpp > config.mpp * UPSAMPLING_TOLERANCE and not config.allow_upsampling:
+    if is_too_coarse(slide.mpp, config.mpp) and not config.allow_upsampling:
         raise SlideError(
             f"{slide.path}: has {slide.mpp:.4g} um/px at best, coarser than the requested {config.mpp:g} um/px; "
             f"pass --mpp {slide.mpp:.4g} or more, or allow enlarging with --set tile.allow_upsampling=true"

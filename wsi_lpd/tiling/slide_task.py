@@ -13,6 +13,7 @@ import numpy as np
 from wsi_lpd.blocks import WorkLeft, muted_warnings
 from wsi_lpd.config import TileConfig
 from wsi_lpd.errors import StoreError
+from wsi_lpd.labels.class_names import check_class_names
 from wsi_lpd.labels.patches_csv import check_labels_kept
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.slide import Slide, slide_name
@@ -48,6 +49,9 @@ class LabelSource:
     annotations: Path | None = None
     complete: bool = False
     origin: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_class_names(self.classes or (), where="--classes")
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ class SlideTask:
             return self._tiled(slide, plan, areas, report)
 
     def begin(self, location: str | Path, *, slide_mpp: float | None = None) -> WorkLeft:
-        """Prepares a store that several workers then write in blocks of shards, before one of them finishes it.
+        """Does for others what comes before the first shard; they make blocks of shards, and one of them finishes.
 
         The caller holds the lock of the store from before this call until `finish` has returned. Raises as `run`.
         """
@@ -140,7 +144,7 @@ class SlideTask:
             write_missing(slide, plan, writer, threads=self.threads)
 
     def finish(self, location: str | Path, work_left: WorkLeft, *, slide_mpp: float | None = None) -> TiledSlide:
-        """Finishes a store that `begin` has prepared: writes the shards still missing and moves it into place.
+        """Puts the store of a slide that `begin` has begun in place; shards that are still missing are made here.
 
         Raises as `run`.
         """
@@ -162,7 +166,8 @@ class SlideTask:
     def _areas(self, slide: Slide) -> dict[str, list[Any]] | None:
         if self.labels.annotations is None:
             return None
-        from wsi_lpd.labels.annotations import find_annotations, read_areas  # shapely; see `job.py`
+        from wsi_lpd.labels.annotations import find_annotations  # shapely; see `job.py`
+        from wsi_lpd.qupath.regions import read_regions
 
         path = find_annotations(self.labels.annotations, slide.path, slide.name, n_slides=self.n_slides)
         if path is None:
@@ -170,7 +175,8 @@ class SlideTask:
                 "%s: no annotations at %s; its patches are not labelled", slide.name, self.labels.annotations
             )
             return None
-        return read_areas(path, bounds=slide.bounds, origin=self.labels.origin)
+        regions = read_regions(path, slide_px=slide.size_px, bounds=slide.bounds, origin=self.labels.origin)
+        return regions.classes()
 
     def _planned(self, slide: Slide, path: Path) -> tuple[dict[str, list[Any]] | None, TilingPlan]:
         """Annotations and plan of a slide, after checking that no labels would be lost."""

@@ -20,7 +20,6 @@ from wsi_lpd.progress import SILENT, Advance, Progress
 from wsi_lpd.slide import Slide
 from wsi_lpd.stores.patches import PatchStore
 from wsi_lpd.stores.patches_writer import StoreWriter, recover, refuse_foreign
-from wsi_lpd.stores.shard import pack
 from wsi_lpd.threads import ahead, in_order, n_threads
 from wsi_lpd.tiling.grid import Read
 from wsi_lpd.tiling.plan import TilingPlan
@@ -142,11 +141,11 @@ def write_missing(
         wanted = writer.patches_of(run)
         writer.go_to(run.start)
         todo = [r for r in plan.reads if r.first < wanted.stop and r.first + len(r.offsets_px) > wanted.start]
-        cut = functools.partial(_cut_and_pack, slide, patch_px=plan.meta.patch_px)
+        cut = functools.partial(cut_patches, slide, patch_px=plan.meta.patch_px)
         with closing(ahead(in_order(cut, todo, threads=n_threads(threads)))) as results:
-            for read, packed in zip(todo, results, strict=True):
+            for read, patches in zip(todo, results, strict=True):
                 # The range of shards may start and end inside a read; drop the patches outside the range.
-                chosen = packed[max(wanted.start - read.first, 0) : wanted.stop - read.first]
+                chosen = patches[max(wanted.start - read.first, 0) : wanted.stop - read.first]
                 writer.append(chosen)
                 renew()
                 advance(len(chosen))
@@ -156,10 +155,6 @@ def cut_patches(slide: Slide, read: Read, patch_px: int) -> UInt8Array:
     """Performs one read and cuts out its patches, (n, S, S, 3)."""
     pixels = slide.read(read.box, read.size_px)
     return np.stack([pixels[y : y + patch_px, x : x + patch_px] for x, y in read.offsets_px])
-
-
-def _cut_and_pack(slide: Slide, read: Read, patch_px: int) -> list[bytes]:
-    return pack(cut_patches(slide, read, patch_px))
 
 
 def _check_same(path: Path, plan: TilingPlan) -> None:

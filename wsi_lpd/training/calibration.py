@@ -54,7 +54,7 @@ def fit_calibration(logits: Tensor, labels: Tensor) -> tuple[list[float], list[f
     Returns:
         Temperatures (> 0) and offsets, C numbers each.
     """
-    known = labels >= 0
+    labelled = labels >= 0
     target = labels.clamp(min=0).double()
     y = logits.double()
     log_temperature = torch.zeros(y.shape[1], dtype=torch.double, requires_grad=True)
@@ -65,7 +65,7 @@ def fit_calibration(logits: Tensor, labels: Tensor) -> tuple[list[float], list[f
         optimizer.zero_grad()
         cell = F.binary_cross_entropy_with_logits((y - offset) / log_temperature.exp(), target, reduction="none")
         prior = _PRIOR * (log_temperature.square().sum() + offset.square().sum())
-        value = ((cell * known).sum() + prior) / known.sum().clamp(min=1)
+        value = ((cell * labelled).sum() + prior) / labelled.sum().clamp(min=1)
         value.backward()  # type: ignore[no-untyped-call]
         return value
 

@@ -22,16 +22,16 @@ class Clock:
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Counts the block as waiting."""
-        begun = time.perf_counter()
+        started = time.perf_counter()
         yield
-        self._waited_s += time.perf_counter() - begun
+        self._waited_s += time.perf_counter() - started
 
     @contextmanager
     def apart(self) -> Iterator[None]:
         """Leaves the block out of the count: it is no training."""
-        begun = time.perf_counter()
+        started = time.perf_counter()
         yield
-        self._apart_s += time.perf_counter() - begun
+        self._apart_s += time.perf_counter() - started
 
     def count(self, patches: int) -> None:
         """Counts patches that were trained on."""

@@ -17,7 +17,7 @@ from wsi_lpd.config import Config
 from wsi_lpd.errors import TrainingError
 from wsi_lpd.methods.base import Losses, Method, Place, Step
 from wsi_lpd.methods.choose import build_method
-from wsi_lpd.models.device import autocast, autocast_dtype
+from wsi_lpd.models.device import autocast, autocast_dtype, to_images
 from wsi_lpd.models.network import MOSAIC_SIDE, LpdNetwork, NetworkOutput, TissueNetwork
 from wsi_lpd.models.saved.load import network_for
 from wsi_lpd.models.views import VIEWS
@@ -29,7 +29,6 @@ from wsi_lpd.training.modes import compiled
 from wsi_lpd.training.optimizer import build_optimizer, rate_factor, set_rate
 from wsi_lpd.training.processes import ALONE, Processes, synchronised
 from wsi_lpd.training.run.state import check_network, restoring
-from wsi_lpd.training.validation import to_images
 
 Row = dict[str, float]
 
@@ -92,7 +91,7 @@ class Learner:
         self.objective: nn.Module = Objective(self.network, self.method)
         if processes.count > 1:
             self.objective = _parallel(self.objective)
-        self.optimizer = build_optimizer(self.network, config)
+        self.optimizer = build_optimizer(self.network, config, decays_everything=self.method.decays_everything)
         self.features: FeatureCache | None = None
         self.autocast_dtype = autocast_dtype(settings.precision, device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.autocast_dtype == torch.float16)
@@ -127,25 +126,25 @@ class Learner:
         draws = Draws(torch.Generator().manual_seed(seed), self.processes)
         # Drop-path draws from the global generator, other numbers in every process.
         torch.manual_seed(seed * self.processes.count + self.processes.rank)
-        told: list[Losses] = []
+        losses_of_parts: list[Losses] = []
         ratio: Tensor | None = None
-        for i, (patches, labels) in enumerate(batch):
+        for i, part in enumerate(batch):
             kept = None if rows is None else rows[i]
-            step = self._laid_out(patches, labels, draws, place.index / place.total, kept)
+            step = self._laid_out(part, draws, place.index / place.total, kept)
             if i == 0 and self.method.rearranges(place):
                 self._rearrange(step, place)
             with self._exchange(last=i == len(batch) - 1):
                 with record_function("forward"):
                     losses = Losses(self.objective(step))
                 if logged:
-                    told.append(Losses({name: term.detach() for name, term in losses.terms.items()}))
+                    losses_of_parts.append(Losses({name: term.detach() for name, term in losses.terms.items()}))
                     if i == 0 and "diversity" in losses.terms:
                         ratio = self._gradient_ratio(losses)
                 with record_function("backward"):
                     self._scaler.scale(losses.total / len(batch)).backward()  # type: ignore[no-untyped-call]
         with record_function("update"):
             self._update()
-        return self._row(place, told, ratio) if logged else None
+        return self._row(place, losses_of_parts, ratio) if logged else None
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a step depends on."""
@@ -173,35 +172,34 @@ class Learner:
             self.optimizer.load_state_dict(state["optimizer"])
             self._scaler.load_state_dict(state["scaler"])
 
-    def _laid_out(
-        self, patches: Tensor, labels: Tensor, draws: Draws, progress: float, rows: Sequence[int] | None = None
-    ) -> Step:
-        channels = to_images(patches, self.device)
-        codes = draws.below(VIEWS, len(channels)) if self.config.augment.flips else [0] * len(channels)
-        if self.config.augment.flips:
-            channels = flipped(channels, codes)
-        images, masks, confidence = channels[:, :3], channels[:, 3:-1], channels[:, -1]
-        has_masks = channels.shape[1] > 3
+    def _laid_out(self, batch: Batch, draws: Draws, progress: float, rows: Sequence[int] | None = None) -> Step:
+        images = to_images(batch.patches, self.device)
+        codes = draws.below(VIEWS, len(images)) if self.config.augment.flips else [0] * len(images)
+        images = flipped(images, codes)
+        masks, confidence = (
+            None if part is None else flipped(part.to(self.device, non_blocking=True), codes)
+            for part in (batch.masks, batch.confidence)
+        )
         mosaic = self._mosaic(images, draws)
         changed = recoloured(images, self.config.augment, draws)
         maps = self._frozen_maps(changed, mosaic, codes, rows)
         return Step(
             images=changed,
             clean=images,
-            labels=labels.to(self.device, non_blocking=True),
+            labels=batch.labels.to(self.device, non_blocking=True),
             positive_weights=self.positive_weights,
             progress=progress,
             network=cast("LpdNetwork", self.network),  # the methods that look at it are those of prototypes
             student=lambda seen: self._seen_by(self._student, seen, mosaic, maps),
             teacher=lambda seen: self._seen_by_average(seen, mosaic, maps),
             patches=self._all_patches,
-            masks=(masks * 255).round().to(torch.uint8) if has_masks else None,
-            confidence=confidence if has_masks else None,
+            masks=masks,
+            confidence=None if confidence is None else confidence.float() / 255,
         )
 
     def _all_patches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for patches, labels in self._patches():
-            yield to_images(patches, self.device), labels.to(self.device)
+        for batch in self._patches():
+            yield to_images(batch.patches, self.device), batch.labels.to(self.device)
 
     def _frozen_maps(
         self, images: Tensor, mosaic: int, codes: Sequence[int], rows: Sequence[int] | None
@@ -230,23 +228,23 @@ class Learner:
             self.optimizer.state.pop(vectors, None)
 
     def _seen_by(
-        self, network: Callable[..., NetworkOutput], images: Tensor, mosaic: int, known: MapsOf | None
+        self, network: Callable[..., NetworkOutput], images: Tensor, mosaic: int, frozen_maps: MapsOf | None
     ) -> NetworkOutput:
-        maps = known.maps if known is not None and images is known.images else None
+        maps = frozen_maps.maps if frozen_maps is not None and images is frozen_maps.images else None
         with autocast(self.device, self.autocast_dtype):
             return network(images, mosaic=mosaic, maps=maps)
 
-    def _seen_by_average(self, images: Tensor, mosaic: int, known: MapsOf | None) -> NetworkOutput:
+    def _seen_by_average(self, images: Tensor, mosaic: int, frozen_maps: MapsOf | None) -> NetworkOutput:
         with torch.no_grad():
-            return self._seen_by(self._teacher, images, mosaic, known)
+            return self._seen_by(self._teacher, images, mosaic, frozen_maps)
 
     def _mosaic(self, images: Tensor, draws: Draws) -> int:
         """Patches side by side in this step: two in the configured share of steps, if the batch can be laid out so.
 
         A patch must be a whole number of the encoder's cells, or its maps could not be taken apart.
         """
-        fits = len(images) % MOSAIC_SIDE**2 == 0 and images.shape[-1] % self.network.encoder.cell_px == 0
-        return MOSAIC_SIDE if draws.one() < self.config.augment.mosaic and fits else 1
+        fills = len(images) % MOSAIC_SIDE**2 == 0 and images.shape[-1] % self.network.encoder.cell_px == 0
+        return MOSAIC_SIDE if draws.one() < self.config.augment.mosaic and fills else 1
 
     def _exchange(self, *, last: bool) -> AbstractContextManager[None]:
         """Gradients of several forward passes travel once, with the last."""
@@ -275,10 +273,10 @@ class Learner:
         ratio: Tensor = gradients[0].norm() / gradients[1].norm().clamp(min=1e-12)
         return ratio
 
-    def _row(self, place: Place, told: Sequence[Losses], ratio: Tensor | None) -> Row:
+    def _row(self, place: Place, parts: Sequence[Losses], ratio: Tensor | None) -> Row:
         """Waits for the device."""
-        names = [*told[0].terms, "loss"]
-        means = torch.stack([torch.stack([*losses.terms.values(), losses.total]) for losses in told]).mean(0)
+        names = [*parts[0].terms, "loss"]
+        means = torch.stack([torch.stack([*losses.terms.values(), losses.total]) for losses in parts]).mean(0)
         self.processes.average([means])
         row = dict(zip(names, means.tolist(), strict=True))
         if not torch.isfinite(means).all():

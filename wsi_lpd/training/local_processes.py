@@ -19,7 +19,7 @@ _PATIENCE_S = 60.0
 
 
 @contextmanager
-def companions(count: int, work: Callable[[], object]) -> Iterator[None]:
+def extra_processes(count: int, work: Callable[[], object]) -> Iterator[None]:
     """Runs `work` in `count - 1` new processes while the block runs here; all of them are one `torchrun` to `joined`.
 
     Nothing is started for a count of 1, or where torchrun has started this process. Threads of torch are shared out.
@@ -38,7 +38,9 @@ def companions(count: int, work: Callable[[], object]) -> Iterator[None]:
     share = max(1, threads // count)
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(count)}
     spawn = multiprocessing.get_context("spawn")
-    others = [spawn.Process(target=_companion, args=(work, place | _ranked(rank), share)) for rank in range(1, count)]
+    others = [
+        spawn.Process(target=_extra_process, args=(work, place | _ranked(rank), share)) for rank in range(1, count)
+    ]
     for process in others:
         process.start()
     torch.set_num_threads(share)
@@ -57,7 +59,7 @@ def companions(count: int, work: Callable[[], object]) -> Iterator[None]:
         raise TrainingError(f"{len(failed)} of {count} processes ended with exit status {failed[0]}")
 
 
-def _companion(work: Callable[[], object], place: dict[str, str], threads: int) -> None:
+def _extra_process(work: Callable[[], object], place: dict[str, str], threads: int) -> None:
     os.environ.update(place)
     torch.set_num_threads(threads)
     try:

@@ -52,9 +52,9 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(2, device=device))
     except Exception as err:  # the compilers of every device raise their own types
-        told = next((line for line in str(err).splitlines() if line.strip()), type(err).__name__)
+        reason = next((line for line in str(err).splitlines() if line.strip()), type(err).__name__)
         raise TrainingError(
-            f"train.compile: nothing can be compiled for {device} here ({told}); install a C++ compiler (on a GPU also "
-            "triton), or set train.compile=false"
+            f"train.compile: nothing can be compiled for {device} here ({reason}); install a C++ compiler (on a GPU "
+            "also triton), or set train.compile=false"
         ) from err
     return torch.compile(function)

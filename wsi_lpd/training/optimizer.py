@@ -11,14 +11,13 @@ from torch import nn
 from wsi_lpd.config import Config
 
 
-def build_optimizer(network: nn.Module, config: Config) -> torch.optim.AdamW:
+def build_optimizer(network: nn.Module, config: Config, *, decays_everything: bool = False) -> torch.optim.AdamW:
     """AdamW with groups: matrices (decayed), prototypes and a decoder's head (their own rates), and all else.
 
-    Norms, biases, scales, offsets and prototypes are not decayed: pulling them to zero has no meaning. With
-    `reference.decay_everything` the method lpd-reference decays them, as the published code does.
+    Norms, biases, scales, offsets and prototypes are not decayed: pulling them to zero has no meaning. A method may
+    ask for it all the same (`Method.decays_everything`).
     """
     settings, rate = config.train, config.peak_learning_rate
-    decays_all = config.method == "lpd-reference" and config.reference.decay_everything
     groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
@@ -26,7 +25,7 @@ def build_optimizer(network: nn.Module, config: Config) -> torch.optim.AdamW:
         is_prototype = name.endswith("prototypes.vectors")
         peak = config.decoder.peak_learning_rate if name.startswith("head.") else rate
         peak = settings.prototype_learning_rate if is_prototype else peak
-        decays = decays_all or not (parameter.ndim < 2 or is_prototype or name.endswith(".offsets"))
+        decays = decays_everything or not (parameter.ndim < 2 or is_prototype or name.endswith(".offsets"))
         groups[peak, settings.weight_decay if decays else 0.0].append(parameter)
     # One kernel, which unlike torch's other forms does not ask the device for its step number.
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in network.parameters())

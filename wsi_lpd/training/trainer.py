@@ -59,7 +59,7 @@ class Trainer:
         device: Where the network runs.
         progress: Told of every step.
         processes: This process among those that train together.
-        masks: Pseudo masks of the training patches, for a decoder.
+        pseudo_masks: Of the training patches, for a decoder.
 
     Raises:
         TrainingError: If there are too few patches for one step.
@@ -75,10 +75,10 @@ class Trainer:
         device: torch.device,
         progress: Progress = SILENT,
         processes: Processes = ALONE,
-        masks: MaskStore | None = None,
+        pseudo_masks: MaskStore | None = None,
     ) -> None:
         self.config = config
-        self.masks = masks
+        self.pseudo_masks = pseudo_masks
         self.training = training
         self.validation = validation if processes.is_first else None
         self._tables = [training] if validation is None else [training, validation]
@@ -104,7 +104,7 @@ class Trainer:
             device=device,
             patches=partial(ordered_batches, training, batch_size=2 * config.train.batch_size, workers=0),
             processes=processes,
-            mask_weights=Method.mask_weights if masks is None else masks.meta.weights,
+            mask_weights=Method.mask_weights if pseudo_masks is None else pseudo_masks.meta.weights,
         )
         cell_px = self.learner.network.encoder.cell_px
         if config.augment.mosaic > 0 and training.patch_px is not None and training.patch_px % cell_px:
@@ -137,7 +137,7 @@ class Trainer:
                     batch = [next(batches) for _ in range(settings.accumulate)]
                 kept = None if rows is None else [next(rows) for _ in range(settings.accumulate)]
                 row = self.learner.step(self._place(step), batch, logged=done % settings.log_every == 0, rows=kept)
-                clock.count(self.processes.count * sum(len(patches) for patches, _ in batch))
+                clock.count(self.processes.count * sum(len(part.patches) for part in batch))
                 advance(1)
                 stepped()
                 where = {"step": done, "epoch": step // self.steps_per_epoch + 1}
@@ -167,7 +167,7 @@ class Trainer:
             first=first * settings.accumulate,
             last=self.total_steps * settings.accumulate,
             processes=self.processes,
-            masks=self.masks,
+            pseudo_masks=self.pseudo_masks,
         )
 
     def _rows(self, first: int) -> Iterator[list[int]] | None:
@@ -207,7 +207,7 @@ class Trainer:
             batch_size=2 * self.config.train.batch_size,
             workers=0,
             device=self.device,
-            oracle_gate=self.config.method == "lpd-reference" and self.config.reference.oracle_gate,
+            oracle_gate=self.learner.method.oracle_gate,
             features=self.learner.features,
         )
 

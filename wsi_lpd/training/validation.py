@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from wsi_lpd.evaluation.metrics import confusion
 from wsi_lpd.evaluation.protocols import score
-from wsi_lpd.labels.sources import LabelTable, read_masks
+from wsi_lpd.labels.sources import LabelTable, read_truth_masks
 from wsi_lpd.methods.glass import glass_share
 from wsi_lpd.models.activation import label_probabilities, labels_of
+from wsi_lpd.models.device import to_images
 from wsi_lpd.models.network import NetworkOutput, TissueNetwork
 from wsi_lpd.training.data.batches import ordered_batches
 from wsi_lpd.training.data.features import FeatureCache
@@ -68,7 +69,7 @@ def validate(
     logits, labels = [], []
     pixels = _PixelCounts(network, table, oracle_gate=oracle_gate)
     margins = _Margins(len(table))
-    for patches, batch_labels in ordered_batches(table, batch_size=batch_size, workers=workers):
+    for patches, batch_labels, *_ in ordered_batches(table, batch_size=batch_size, workers=workers):
         images = to_images(patches, device)
         maps = None
         if features is not None and rows is not None:
@@ -121,11 +122,11 @@ class _PixelCounts:
         """Counts the next patches of the table; what the network itself says occurs is the gate, if it wants one."""
         rows = range(self._row, self._row + len(output.fused_logits))
         self._row = rows.stop
-        masks = self._table.masks
+        masks = self._table.truth_masks
         chosen = [row for row in rows if masks is not None and masks[row] is not None]
         if not chosen:
             return
-        truth = read_masks(self._table, chosen)
+        truth = read_truth_masks(self._table, chosen)
         among = [row - rows.start for row in chosen]
         presence = output.fused_logits.float().sigmoid()
         if self._oracle_gate:
@@ -150,11 +151,6 @@ def _classes_present(truth: UInt8Array, n_classes: int) -> Tensor:
     return torch.from_numpy((truth[:, None] == values[None, :, None, None]).any(axis=(2, 3)))
 
 
-def to_images(patches: Tensor, device: torch.device) -> Tensor:
-    """Patches uint8 (B, S, S, 3) as RGB in [0, 1], (B, 3, S, S), on the device; they travel there as bytes."""
-    return patches.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
-
-
 def label_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
     """Loss, mean AUROC and F1 over the classes that have both kinds of label, and the share of patches all right.
 
@@ -162,16 +158,16 @@ def label_metrics(logits: Tensor, labels: Tensor) -> dict[str, float]:
         logits: (N, C).
         labels: 1, 0 or -1 (left out), (N, C).
     """
-    known = labels >= 0
+    labelled = labels >= 0
     cell = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0).float(), reduction="none")
-    right = ((logits > 0) == (labels == 1)) | ~known
+    right = ((logits > 0) == (labels == 1)) | ~labelled
     metrics = {
-        "loss": float((cell * known).sum() / known.sum().clamp(min=1)),
+        "loss": float((cell * labelled).sum() / labelled.sum().clamp(min=1)),
         "exact_match": float(right.all(dim=1).float().mean()),
     }
     areas, scores = [], []
     for c in range(labels.shape[1]):
-        y, t = logits[known[:, c], c], labels[known[:, c], c]
+        y, t = logits[labelled[:, c], c], labels[labelled[:, c], c]
         if 0 < int(t.sum()) < len(t):
             areas.append(_auroc(y, t))
             hits = float(((y > 0) & (t == 1)).sum())

@@ -16,7 +16,7 @@ import timm.layers
 from wsi_lpd.config.model import HUB_PREFIXES, is_timm_name
 from wsi_lpd.errors import ModelError
 from wsi_lpd.models.encoders import mit as _mit  # noqa: F401  registers mit_b0 ... mit_b5 with timm
-from wsi_lpd.models.encoders.catalogue import KNOWN, Triple, known_encoder
+from wsi_lpd.models.encoders.catalogue import CATALOGUE, Triple, catalogue_entry
 from wsi_lpd.models.encoders.hub import hub_file
 from wsi_lpd.models.encoders.vit_layout import timm_arguments
 
@@ -70,8 +70,8 @@ class Blueprint:
             except (TypeError, AssertionError, NotImplementedError) as err:
                 if size or stride:
                     continue
-                told = " ".join(str(err).split())[:200]
-                raise ModelError(f"model.encoder: timm refuses to build {self.architecture} ({told})") from err
+                reason = " ".join(str(err).split())[:200]
+                raise ModelError(f"model.encoder: timm refuses to build {self.architecture} ({reason})") from err
             return body, None if size else fixed_px
         raise AssertionError("the last attempt returns or raises")
 
@@ -89,7 +89,7 @@ def find_blueprint(name: str, *, weights: str = "none") -> Blueprint:
     if is_timm_name(name):
         check_timm_name(name)
         return Blueprint(name)
-    known = known_encoder(name)
+    known = catalogue_entry(name)
     if known is not None and not known.in_transformers_layout:
         return _of_known(name)
     folder = Path(weights).expanduser() if name.startswith(HUB_PREFIXES) else Path(name).expanduser()
@@ -120,7 +120,7 @@ def check_timm_name(name: str) -> None:
         raise ModelError(
             f"model.encoder: timm has no model {name!r}; if the folder of that name is meant, write ./{name}"
         )
-    short = {known.repository.rpartition("/")[2].casefold(): known.name for known in KNOWN}
+    short = {known.repository.rpartition("/")[2].casefold(): known.name for known in CATALOGUE}
     close = (
         [short[name.casefold()]]
         if name.casefold() in short
@@ -159,7 +159,7 @@ def statistics_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_known(name: str) -> Blueprint:
-    known = known_encoder(name)
+    known = catalogue_entry(name)
     assert known is not None
     side = (known.input_px, known.input_px)
     return Blueprint(known.architecture, known.arguments, *known.statistics, input_px=side, licence=known.licence)

@@ -23,7 +23,7 @@ _SWIGLU: Final = {"mlp_layer": "SwiGLUPacked", "act_layer": "silu"}
 
 
 @dataclass(frozen=True)
-class KnownEncoder:
+class CatalogueEntry:
     """One published encoder.
 
     Attributes:
@@ -58,9 +58,11 @@ class KnownEncoder:
 
 _DINOV2_REGISTERS: Final = {"img_size": 224, "init_values": 1e-5}
 
-KNOWN: Final = (
-    KnownEncoder("MahmoodLab/UNI", "vit_large_patch16_224", 16, "0.5", "CC-BY-NC-ND-4.0", True, {"init_values": 1e-5}),
-    KnownEncoder(
+CATALOGUE: Final = (
+    CatalogueEntry(
+        "MahmoodLab/UNI", "vit_large_patch16_224", 16, "0.5", "CC-BY-NC-ND-4.0", True, {"init_values": 1e-5}
+    ),
+    CatalogueEntry(
         "MahmoodLab/UNI2-h",
         "vit_giant_patch14_224",
         14,
@@ -79,7 +81,7 @@ KNOWN: Final = (
             **_SWIGLU,
         },
     ),
-    KnownEncoder(
+    CatalogueEntry(
         "paige-ai/Virchow",
         "vit_huge_patch14_224",
         14,
@@ -88,7 +90,7 @@ KNOWN: Final = (
         True,
         {"img_size": 224, "mlp_ratio": 5.3375, "init_values": 1e-5, **_SWIGLU},
     ),
-    KnownEncoder(
+    CatalogueEntry(
         "paige-ai/Virchow2",
         "vit_huge_patch14_224",
         14,
@@ -97,7 +99,7 @@ KNOWN: Final = (
         True,
         {"img_size": 224, "mlp_ratio": 5.3375, "init_values": 1e-5, "reg_tokens": 4, **_SWIGLU},
     ),
-    KnownEncoder(
+    CatalogueEntry(
         "bioptimus/H-optimus-0",
         "vit_giant_patch14_reg4_dinov2",
         14,
@@ -107,7 +109,7 @@ KNOWN: Final = (
         _DINOV2_REGISTERS,
         _H_OPTIMUS,
     ),
-    KnownEncoder(
+    CatalogueEntry(
         "bioptimus/H-optimus-1",
         "vit_giant_patch14_reg4_dinov2",
         14,
@@ -117,7 +119,7 @@ KNOWN: Final = (
         _DINOV2_REGISTERS,
         _H_OPTIMUS,
     ),
-    KnownEncoder(
+    CatalogueEntry(
         "prov-gigapath/prov-gigapath",
         "vit_giant_patch14_dinov2",
         16,
@@ -126,7 +128,7 @@ KNOWN: Final = (
         True,
         {"img_size": 224, "patch_size": 16, "mlp_ratio": 5.33334, "init_values": 1e-5},
     ),
-    KnownEncoder(
+    CatalogueEntry(
         "histai/hibou-b",
         "vit_base_patch14_reg4_dinov2",
         14,
@@ -137,7 +139,7 @@ KNOWN: Final = (
         _HIBOU,
         in_transformers_layout=True,
     ),
-    KnownEncoder(
+    CatalogueEntry(
         "histai/hibou-L",
         "vit_large_patch14_reg4_dinov2",
         14,
@@ -148,7 +150,7 @@ KNOWN: Final = (
         _HIBOU,
         in_transformers_layout=True,
     ),
-    KnownEncoder(
+    CatalogueEntry(
         "owkin/phikon",
         "vit_base_patch16_224",
         16,
@@ -157,7 +159,7 @@ KNOWN: Final = (
         None,
         in_transformers_layout=True,
     ),
-    KnownEncoder(
+    CatalogueEntry(
         "owkin/phikon-v2",
         "vit_large_patch16_224",
         16,
@@ -170,7 +172,7 @@ KNOWN: Final = (
 )
 
 
-def known_encoder(name: str) -> KnownEncoder | None:
+def catalogue_entry(name: str) -> CatalogueEntry | None:
     """The encoder that `hf-hub:owner/name` names, None if it is unknown; upper and lower case count as equal."""
     repository = name.partition(":")[2].partition("@")[0].casefold() if name.startswith(HUB_PREFIXES) else None
-    return next((known for known in KNOWN if known.repository.casefold() == repository), None)
+    return next((known for known in CATALOGUE if known.repository.casefold() == repository), None)

@@ -27,7 +27,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class EncoderFacts:
+class EncoderInfo:
     """One encoder.
 
     Attributes:
@@ -57,7 +57,7 @@ class EncoderFacts:
     local: Path | None
 
 
-def encoder_facts(name: str, *, last_stride: int = 16) -> EncoderFacts:
+def encoder_info(name: str, *, last_stride: int = 16) -> EncoderInfo:
     """Looks an encoder up; its network is laid out without memory for weights.
 
     Args:
@@ -77,7 +77,7 @@ def encoder_facts(name: str, *, last_stride: int = 16) -> EncoderFacts:
     licence = stated.get("license") if of_timm else blueprint.licence
     hub = (stated.get("hf_hub_id") or None) if of_timm else _repository(name)
     size = blueprint.input_px or tuple(stated.get("input_size", (3, 224, 224))[1:])
-    return EncoderFacts(
+    return EncoderInfo(
         architecture=blueprint.architecture,
         n_parameters=sum(p.numel() for p in body.parameters()),
         stages=tuple(

@@ -10,7 +10,7 @@ from wsi_lpd.errors import ModelError
 from wsi_lpd.models.encoders.weights import Weights
 from wsi_lpd.models.saved.card import CARD_FILE, load_card
 from wsi_lpd.models.saved.checkpoint import load_state
-from wsi_lpd.models.saved.mismatch import misfit
+from wsi_lpd.models.saved.mismatch import weights_mismatch
 
 _PREFIX = "encoder.body."
 
@@ -52,7 +52,7 @@ def load_encoder_of_run(body: nn.Module, run: Path, *, name: str) -> None:
     state = load_state(run)
     found = {key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)}
     expected = body.state_dict()
-    problem = misfit(expected, {key: value for key, value in found.items() if key in expected})
+    problem = weights_mismatch(expected, {key: value for key, value in found.items() if key in expected})
     if problem is not None:
         scales = list(card.encoder.scales)
         raise ModelError(

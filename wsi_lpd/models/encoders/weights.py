@@ -25,7 +25,7 @@ from wsi_lpd.errors import ModelError
 from wsi_lpd.models.encoders.blueprint import ABOUT_FILES, read_about, statistics_of
 from wsi_lpd.models.encoders.hub import WEIGHT_FILES, hub_file
 from wsi_lpd.models.encoders.vit_layout import timm_keys
-from wsi_lpd.models.saved.mismatch import misfit
+from wsi_lpd.models.saved.mismatch import weights_mismatch
 
 _logger = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ def _fitted(body: Any, state: Mapping[str, Tensor], *, label: str) -> tuple[dict
     fitted = {key: value for key, value in state.items() if key not in dropped}
     # Files from before batch norms counted their batches are good without the counter.
     optional = [key for key in expected if _is_head(key, body) or key.endswith(".num_batches_tracked")]
-    problem = misfit(expected, fitted, optional=optional)
+    problem = weights_mismatch(expected, fitted, optional=optional)
     if problem is not None:
         raise ModelError(
             f"model.weights: {label} does not fit the encoder: {problem}. Is it another network, size or layout?"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from wsi_lpd.errors import ModelError
 from wsi_lpd.files import remove, replacing, write_text
 from wsi_lpd.models.saved.card import CARD_FILE, Calibration, CardClass, EncoderCard, ModelCard, load_card
-from wsi_lpd.models.saved.mismatch import misfit
+from wsi_lpd.models.saved.mismatch import weights_mismatch
 from wsi_lpd.models.saved.runs import find_run, mark_latest
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def restore(network: nn.Module, folder: Path) -> None:
         ModelError: If they cannot be read, or do not fit (naming keys and shapes).
     """
     state = load_state(folder)
-    problem = misfit(network.state_dict(), state)
+    problem = weights_mismatch(network.state_dict(), state)
     if problem is not None:
         raise ModelError(
             f"{folder / WEIGHTS_FILE}: does not fit the network of {CARD_FILE}: {problem}. Both must come from one run "

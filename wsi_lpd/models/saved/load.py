@@ -20,7 +20,7 @@ def network_for(config: Config, *, n_classes: int, blueprint: Blueprint | None =
     Raises:
         ModelError: If the encoder or its weights cannot be had.
     """
-    if config.method == "decoder":
+    if config.spec.learns_from_masks:
         return build_decoder(config, n_classes=n_classes, blueprint=blueprint)
     return build_network(config.model, n_classes=n_classes, blueprint=blueprint)
 

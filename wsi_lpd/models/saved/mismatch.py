@@ -11,7 +11,7 @@ class _Shaped(Protocol):
     def shape(self) -> Sequence[int]: ...
 
 
-def misfit(
+def weights_mismatch(
     expected: Mapping[str, _Shaped], found: Mapping[str, _Shaped], *, optional: Sequence[str] = ()
 ) -> str | None:
     """The first reason why `found` does not fill `expected`, naming keys and shapes; None if it does.

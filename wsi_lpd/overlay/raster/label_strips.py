@@ -6,7 +6,7 @@ list of one strip.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -52,17 +52,35 @@ def every_nth(strips: LabelStrips, step: int) -> Iterator[UInt8Array]:
 
 def of_height(strips: LabelStrips, height: int) -> Iterator[UInt8Array]:
     """The map in strips of `height` rows each; the last one may be lower."""
-    held: list[UInt8Array] = []
+    for (rows,) in rows_of_height(((strip,) for strip in strips), height):
+        yield rows
+
+
+def rows_of_height(strips: Iterable[tuple[UInt8Array, ...]], height: int) -> Iterator[tuple[UInt8Array, ...]]:
+    """Arrays (..., rows, W) that belong to the same rows, cut anew into strips of `height` rows; the last may be lower.
+
+    Args:
+        strips: From top to bottom, of any number of rows, none included.
+        height: Rows of a strip.
+    """
+    held: list[tuple[UInt8Array, ...]] = []
     n_rows = 0
     for strip in strips:
-        while n_rows + len(strip) >= height:
+        while n_rows + strip[0].shape[-2] >= height:
             rest = height - n_rows
-            yield np.concatenate([*held, strip[:rest]])
-            held, n_rows, strip = [], 0, strip[rest:]
-        held.append(strip)
-        n_rows += len(strip)
+            yield _stacked([*held, tuple(part[..., :rest, :] for part in strip)])
+            held, n_rows, strip = [], 0, tuple(part[..., rest:, :] for part in strip)
+        if strip[0].shape[-2]:
+            held.append(strip)
+            n_rows += strip[0].shape[-2]
     if n_rows:
-        yield np.concatenate(held)
+        yield _stacked(held)
+
+
+def _stacked(strips: Sequence[tuple[UInt8Array, ...]]) -> tuple[UInt8Array, ...]:
+    if len(strips) == 1:
+        return strips[0]
+    return tuple(np.concatenate(parts, axis=-2) for parts in zip(*strips, strict=True))
 
 
 def tiles(strips: LabelStrips, tile_px: int) -> Iterator[UInt8Array]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from wsi_lpd.overlay.raster.label_strips import rows_of_height
 from wsi_lpd.types import BACKGROUND, UInt8Array
 
 NO_PROTOTYPE: Final = 255
@@ -49,30 +50,13 @@ def recut(strips: Iterable[Strip], height: int) -> Iterator[Strip]:
     Raises:
         ValueError: If the arrays of a strip differ in size.
     """
-    held: list[Strip] = []
-    n_rows = 0
-    for strip in strips:
-        _check(strip)
-        while n_rows + strip.height >= height:
-            rest = height - n_rows
-            yield _stacked([*held, strip.between(0, rest)])
-            held, n_rows, strip = [], 0, strip.between(rest, strip.height)
-        if strip.height:
-            held.append(strip)
-            n_rows += strip.height
-    if n_rows:
-        yield _stacked(held)
+    return (Strip(*parts) for parts in rows_of_height(map(_checked, strips), height))
 
 
-def _check(strip: Strip) -> None:
+def _checked(strip: Strip) -> Strip:
     for part in strip:
         if part.shape[-2:] != strip.labels.shape:
             raise ValueError(
                 f"an array of the strip has shape {part.shape}; expected {strip.labels.shape} as its labels"
             )
-
-
-def _stacked(strips: Sequence[Strip]) -> Strip:
-    if len(strips) == 1:
-        return strips[0]
-    return Strip(*(np.concatenate(parts, axis=-2) for parts in zip(*strips, strict=True)))
+    return strip

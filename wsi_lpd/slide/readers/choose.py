@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Final
 
 from wsi_lpd.errors import SlideError
+from wsi_lpd.images.decode import TIFF_STARTS
+from wsi_lpd.process_local import PerProcess
 from wsi_lpd.slide.readers.byte_source import is_remote, open_source
-from wsi_lpd.slide.readers.reader import PerProcess, SlideReader, UnknownFormatError
+from wsi_lpd.slide.readers.levels import with_true_levels
+from wsi_lpd.slide.readers.reader import SlideReader, UnknownFormatError
 
 READERS: Final = ("auto", "native", "openslide", "tiffslide", "image")
 
+_GENERIC: Final = "generic-tiff"
 _URL: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(/?)(?=[^/])|^file:///")
-_TIFF_STARTS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_IMAGE_STARTS: Final = (b"\x89PNG", b"\xff\xd8\xff", b"BM", *_TIFF_STARTS)
+_IMAGE_STARTS: Final = (b"\x89PNG", b"\xff\xd8\xff", b"BM", *TIFF_STARTS)
 _NOT_NATIVE: Final = "{}: has no JPEG tiles that can be decoded directly; use another reader"
 _IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
@@ -45,11 +48,15 @@ def make_reader(location: str, name: str) -> tuple[SlideReader, str]:
         return _remote(location, name)
     _check_file(Path(location))
     if name != "auto":
-        return _make(location, name), "requested"
+        return with_true_levels(_make(location, name)), "asked for"
     try:
-        return _native_or(_make(location, "openslide"), "OpenSlide knows the format")
+        base, reason = _make(location, "openslide"), "OpenSlide knows the format"
     except UnknownFormatError as refusal:
-        return _native_or(*_second_choice(location, refusal))
+        base, reason = _second_choice(location, refusal)
+    else:
+        if base.vendor in (None, _GENERIC) and _is_tiff(location) and _planes_apart(location):
+            base, reason = _make(location, "tiffslide"), "red, green and blue are separate images"
+    return _native_or(with_true_levels(base), reason)
 
 
 def _remote(location: str, name: str) -> tuple[SlideReader, str]:
@@ -57,14 +64,14 @@ def _remote(location: str, name: str) -> tuple[SlideReader, str]:
     if name in ("openslide", "image"):
         raise SlideError(f"{location}: reader {name} opens local files only; at a URL use auto, native or tiffslide")
     files = PerProcess(functools.partial(open_source, location))
-    if not files.get().head(4).startswith(_TIFF_STARTS):
+    if not files.get().head(4).startswith(TIFF_STARTS):
         raise SlideError(
             f"{location}: is not a TIFF; expected SVS, NDPI, SCN, BIF or TIFF at a URL; download the slide"
         )
     from wsi_lpd.slide.readers.native_reader import native_reader
     from wsi_lpd.slide.readers.tiffslide_reader import TiffSlideReader
 
-    base = TiffSlideReader(location, files)
+    base = with_true_levels(TiffSlideReader(location, files))
     if name == "tiffslide":
         return base, "requested"
     native, why = native_reader(base, files)
@@ -100,15 +107,17 @@ def _second_choice(location: str, refusal: UnknownFormatError) -> tuple[SlideRea
     """
     start = _start_of(location)
     is_image = Path(location).suffix.lower() in _IMAGE_SUFFIXES and start.startswith(_IMAGE_STARTS)
-    if not is_image and not start.startswith(_TIFF_STARTS):
+    if not is_image and not start.startswith(TIFF_STARTS):
         raise SlideError(f"{refusal}; expected a slide (SVS, NDPI, MRXS, SCN, BIF, DICOM, TIFF ...), PNG or JPEG")
     reason = str(refusal).removeprefix(f"{location}: ")
+    is_tiff = start.startswith(TIFF_STARTS)
+    if is_tiff:
+        _planes_apart(location)  # refuses what is no bright-field picture
+    name = "tiffslide" if is_tiff and not _is_plain(location) else "image"
     try:
-        name = "tiffslide" if start.startswith(_TIFF_STARTS) and not _is_plain(location) else "image"
         return _make(location, name), reason
     except SlideError as err:
-        second = str(err).removeprefix(f"{location}: ")
-        raise SlideError(f"{refusal}; {second}; if it is a slide, the file is truncated or damaged") from err
+        raise SlideError(f"{refusal}; {name} was tried next: {str(err).removeprefix(f'{location}: ')}") from err
 
 
 def _make(location: str, name: str) -> SlideReader:
@@ -129,7 +138,14 @@ def _make(location: str, name: str) -> SlideReader:
 
 
 def _is_tiff(location: str) -> bool:
-    return _start_of(location).startswith(_TIFF_STARTS)
+    return _start_of(location).startswith(TIFF_STARTS)
+
+
+def _planes_apart(location: str) -> bool:
+    """See `check_layout`."""
+    from wsi_lpd.slide.readers.tiff_layout import check_layout
+
+    return check_layout(location, location=location)
 
 
 def _is_plain(location: str) -> bool:

@@ -3,49 +3,32 @@
 from __future__ import annotations
 
 import functools
-import struct
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from typing import Final
 
-import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+import tifffile
 
-from wsi_lpd.errors import SlideError
-from wsi_lpd.slide.readers.reader import PerProcess, levels_of
+from wsi_lpd.errors import ImageError, SlideError
+from wsi_lpd.images.decode import is_tiff, opened_tiff, read_rgb
+from wsi_lpd.process_local import PerProcess
+from wsi_lpd.slide.readers.reader import levels_of
 from wsi_lpd.types import UInt8Array
 
 _WHITE = (255, 255, 255)
-_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-"""Pillow's names of the 8-bit modes; I;16 and F have no defined black and white."""
-
-
 _TIFF_TAGS = {270: "ImageDescription", 282: "XResolution", 283: "YResolution"}
 _RESOLUTION_UNITS = {1: "none", 2: "inch", 3: "centimeter"}
-_TAG_RESOLUTION_UNIT, _TAG_TILE_WIDTH = 296, 322
+_TAG_RESOLUTION_UNIT = 296
 
-_LARGEST_TIFF_PX = 2**27
+_LARGEST_TIFF_PX: Final = 2**27
 """An untiled TIFF of up to this size (400 MB as RGB) is held in memory; TiffSlide would decode whole strips, or the
 whole file, for every region."""
-
-_DAMAGE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ArithmeticError,
-    MemoryError,
-    struct.error,
-)
-"""Exceptions that Pillow raises on damaged files, found by truncating real files and flipping their bytes."""
 
 
 class ImageReader:
     """An image without a pyramid, such as a region of interest cut from a slide."""
 
     name = "image"
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, location: str) -> None:
         self.location = location
@@ -56,8 +39,7 @@ class ImageReader:
         height, width, _ = self._pixels.get().shape
         self.levels = levels_of([(width, height)])
         self.sources = self.levels
-        with _opened(location) as image:
-            self.properties: Mapping[str, str] = _tiff_properties(image)
+        self.properties: Mapping[str, str] = _tiff_properties(location)
 
     def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
         """See `SlideReader`."""
@@ -72,52 +54,40 @@ class ImageReader:
 
 
 def is_plain_tiff(location: str) -> bool:
-    """Whether a TIFF is a single untiled image that fits into memory.
+    """Whether a TIFF is one image without tiles that memory can hold, or one in planes, which nobody else reads.
 
     Raises:
         SlideError: If it is damaged.
     """
-    with _opened(location) as image:
-        return (
-            isinstance(image, TiffImagePlugin.TiffImageFile)
-            and image.n_frames == 1
-            and _TAG_TILE_WIDTH not in image.tag_v2
-            and image.width * image.height <= _LARGEST_TIFF_PX
-        )
-
-
-@contextmanager
-def _opened(location: str) -> Iterator[Image.Image]:
     try:
-        with warnings.catch_warnings():
-            # Pillow warns above 90 Mpx and refuses above 180; the warning targets web uploads.
-            warnings.simplefilter("ignore")
-            with Image.open(location) as image:
-                yield image
-    except UnidentifiedImageError as err:
-        raise SlideError(f"{location}: is not an image that Pillow can read; expected PNG, JPEG, BMP or TIFF") from err
-    except Image.DecompressionBombError as err:
-        raise SlideError(f"{location}: {err}; save it as a tiled pyramidal TIFF") from err
-    except _DAMAGE as err:
-        raise SlideError(f"{location}: is a damaged image ({' '.join(str(err).split())})") from err
+        with opened_tiff(location) as tiff:
+            page = tiff.pages.first
+            is_single = len(tiff.pages) == 1 and page.imagewidth * page.imagelength <= _LARGEST_TIFF_PX
+            return is_single and (not page.is_tiled or (page.samplesperpixel > 1 and page.planarconfig == 2))
+    except ImageError as err:
+        raise SlideError(f"{location}: {err}") from err
 
 
 def _load(location: str) -> UInt8Array:
-    with _opened(location) as image:
-        if image.mode not in _MODES:
-            raise SlideError(f"{location}: has pixels of mode {image.mode}; expected 8 bits per channel, such as RGB")
-        upright = ImageOps.exif_transpose(image)
-        if not upright.has_transparency_data:
-            return np.array(upright.convert("RGB"))
-        flat = Image.new("RGBA", upright.size, (*_WHITE, 255))
-        return np.array(Image.alpha_composite(flat, upright.convert("RGBA")).convert("RGB"))
+    try:
+        return read_rgb(location)
+    except ImageError as err:
+        raise SlideError(f"{location}: {err}") from err
 
 
-def _tiff_properties(image: Image.Image) -> dict[str, str]:
+def _tiff_properties(location: str) -> dict[str, str]:
     """The tags that may state the resolution, under OpenSlide's names."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+    if not is_tiff(location):
         return {}
-    tags = image.tag_v2
-    found = {f"tiff.{name}": str(tags[tag]) for tag, name in _TIFF_TAGS.items() if tag in tags}
-    unit = _RESOLUTION_UNITS.get(tags.get(_TAG_RESOLUTION_UNIT, 2))
+    with opened_tiff(location) as tiff:
+        tags = tiff.pages.first.tags
+        found = {f"tiff.{name}": _text(tags[tag]) for tag, name in _TIFF_TAGS.items() if tag in tags}
+        unit = _RESOLUTION_UNITS.get(int(tags[_TAG_RESOLUTION_UNIT].value) if _TAG_RESOLUTION_UNIT in tags else 2)
     return found if unit is None else {**found, "tiff.ResolutionUnit": unit}
+
+
+def _text(tag: tifffile.TiffTag) -> str:
+    value = tag.value
+    if isinstance(value, tuple) and len(value) == 2:  # a fraction
+        return str(value[0] / value[1]) if value[1] else "0"
+    return str(value)

@@ -24,10 +24,11 @@ import numpy as np
 import tifffile
 
 from wsi_lpd.errors import SlideError
+from wsi_lpd.process_local import PerProcess
 from wsi_lpd.slide.readers.byte_source import ByteSource, LocalFile, open_source
 from wsi_lpd.slide.readers.native_level import REDUCTIONS, NativeLevel
 from wsi_lpd.slide.readers.native_tiles import NativeTiles, Source
-from wsi_lpd.slide.readers.reader import Level, PerProcess, SlideReader
+from wsi_lpd.slide.readers.reader import Level, SlideReader
 from wsi_lpd.slide.readers.remote_file import RemoteError
 from wsi_lpd.types import Size, UInt8Array
 
@@ -62,6 +63,7 @@ class NativeTiffReader:
         self.background = base.background
         self.properties: Mapping[str, str] = base.properties
         self.associated = base.associated
+        self.warnings = base.warnings
         self._native = native
         self._base = base
         self._from = (

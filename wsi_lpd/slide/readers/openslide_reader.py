@@ -14,7 +14,8 @@ import openslide
 from PIL import Image
 
 from wsi_lpd.errors import SlideError
-from wsi_lpd.slide.readers.reader import PerProcess, UnknownFormatError, levels_of
+from wsi_lpd.process_local import PerProcess
+from wsi_lpd.slide.readers.reader import UnknownFormatError, levels_of
 from wsi_lpd.types import UInt8Array
 
 CACHE_BYTES = 256 * 2**20
@@ -28,6 +29,7 @@ class OpenSlideReader:
     """A slide in a format that OpenSlide supports."""
 
     name = "openslide"
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, location: str) -> None:
         self.location = location

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Protocol
 
 from wsi_lpd.errors import SlideError
 from wsi_lpd.types import Size, UInt8Array
-
-Handle = TypeVar("Handle")
 
 
 class UnknownFormatError(SlideError):
@@ -58,6 +55,8 @@ class SlideReader(Protocol):
     properties: Mapping[str, str]
     """All properties of the file, including names of people; `Slide` passes on only the safe ones."""
     associated: tuple[str, ...]
+    warnings: tuple[str, ...]
+    """What is odd about the file, a sentence each."""
 
     def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
         """Pixels of a region inside the source, composited on the background colour.
@@ -84,35 +83,6 @@ class SlideReader(Protocol):
     def close(self) -> None:
         """Closes this process's file handle; a later read opens the file again."""
         ...
-
-
-class PerProcess(Generic[Handle]):
-    """A file handle that is opened once per process and is not pickled with its owner.
-
-    Handles hold locks, caches and file positions that a fork would share or leave locked for ever, so a child process
-    neither uses nor closes its parent's handle.
-    """
-
-    def __init__(self, open_handle: Callable[[], Handle]) -> None:
-        self._open_handle = open_handle
-        self._handles: dict[int, Handle] = {}
-
-    def get(self) -> Handle:
-        """This process's handle; two threads that call it at the same time get the same handle."""
-        handle = self._handles.get(os.getpid())
-        return self._handles.setdefault(os.getpid(), self._open_handle()) if handle is None else handle
-
-    def replace(self, dead: Handle, fresh: Handle) -> None:
-        """Replaces `dead` by `fresh`, unless another thread has already replaced it."""
-        if self._handles.get(os.getpid()) is dead:
-            self._handles[os.getpid()] = fresh
-
-    def pop(self) -> Handle | None:
-        """Removes and returns this process's handle."""
-        return self._handles.pop(os.getpid(), None)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_open_handle": self._open_handle, "_handles": {}}
 
 
 def levels_of(sizes_px: list[tuple[int, int]]) -> tuple[Level, ...]:

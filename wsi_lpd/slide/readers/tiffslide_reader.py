@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-import numpy as np
 import tiffslide
 
-from wsi_lpd.errors import SlideError
+from wsi_lpd.errors import ImageError, SlideError
+from wsi_lpd.images.coding import RGB, Coding, coding_of
+from wsi_lpd.process_local import PerProcess
 from wsi_lpd.slide.readers.byte_source import ByteSource
-from wsi_lpd.slide.readers.reader import PerProcess, levels_of
-from wsi_lpd.types import AnyArray, UInt8Array
+from wsi_lpd.slide.readers.reader import levels_of
+from wsi_lpd.types import UInt8Array
 
 # tifffile logs defects of damaged files before it raises; our error message is enough.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -46,6 +47,8 @@ class TiffSlideReader:
     """A tiled, striped or remote TIFF."""
 
     name = "tiffslide"
+    warnings: tuple[str, ...] = ()
+    background = (255, 255, 255)
 
     def __init__(self, location: str, files: PerProcess[ByteSource] | None = None) -> None:
         """Reads the file through `files` if given, else by its location."""
@@ -58,12 +61,12 @@ class TiffSlideReader:
             self.levels = levels_of(list(handle.level_dimensions))
             self.sources = self.levels
             self.associated = tuple(handle.associated_images)
+            self._codings = _codings(handle, location)
+            self.vendor: str | None = _vendor(handle)
             # Opening reads no pixel; reading one here reports a missing codec before any work is done.
             self.read_region(0, 0, len(self.levels) - 1, 1, 1)
         except _TIFF_ERRORS as err:
             raise SlideError(f"{location}: TiffSlide cannot read it ({_one_line(err)})") from err
-        self.vendor: str | None = _vendor(handle)
-        self.background = (255, 255, 255)
 
     def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
         """See `SlideReader`."""
@@ -76,7 +79,7 @@ class TiffSlideReader:
                 f"{self.location}: its pixels cannot be read at x {corner[0]}, y {corner[1]}, level {source} "
                 f"({_one_line(err)}); the file is damaged or uses a codec that is not installed"
             ) from err
-        return rgb_of(pixels, location=self.location, background=(255, 255, 255))
+        return self._codings[source].rgb(pixels, background=self.background)
 
     def forget(self) -> None:
         """See `SlideReader`. There is no cache."""
@@ -91,24 +94,15 @@ class TiffSlideReader:
             file.close()
 
 
-def rgb_of(pixels: AnyArray, *, location: str, background: tuple[int, int, int]) -> UInt8Array:
-    """RGB (H, W, 3) of grey, grey and alpha, RGB or RGBA pixels (H, W[, C]), composited on `background`.
-
-    Raises:
-        SlideError: If they are none of these, or not 8 bits per channel.
-    """
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or channels not in (1, 2, 3, 4):
-        raise SlideError(
-            f"{location}: has {channels} channel(s) of {pixels.dtype}; expected 8-bit RGB, RGBA or grey; "
-            "export it as 8-bit RGB"
-        )
-    planes = pixels.reshape(*pixels.shape[:2], channels)
-    colour = planes[..., :3] if channels >= 3 else np.repeat(planes[..., :1], 3, axis=2)
-    if channels in (1, 3):
-        return np.array(colour, order="C")
-    share = planes[..., -1:].astype(np.float32) / 255
-    return np.rint(colour * share + np.array(background, np.float32) * (1 - share)).astype(np.uint8)
+def _codings(handle: tiffslide.TiffSlide, location: str) -> tuple[Coding, ...]:
+    """How each level stands for colour; planes of red, green and blue were put together by TiffSlide."""
+    series = handle.ts_tifffile.series[0]
+    if "C" in series.axes:
+        return (Coding(RGB),) * len(series.levels)
+    try:
+        return tuple(coding_of(level.keyframe) for level in series.levels)
+    except ImageError as err:
+        raise SlideError(f"{location}: {err}") from err
 
 
 def _open(location: str, files: PerProcess[ByteSource] | None) -> tiffslide.TiffSlide:

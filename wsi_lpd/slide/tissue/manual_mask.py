@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from wsi_lpd.errors import SlideError
+from wsi_lpd.errors import OverlayError, SlideError
 from wsi_lpd.slide.slide import Slide, open_slide
 from wsi_lpd.types import BoolArray, Size
 
@@ -23,8 +23,8 @@ _FILL_SHIFT = 4
 def read_manual_mask(path: Path, slide: Slide, size_px: Size) -> BoolArray:
     """Reads the mask at `size_px`, which covers the whole slide.
 
-    Of an image, every pixel that is not black is tissue. Of GeoJSON, every area is tissue but those of the class
-    `Ignore*`, which are cut out; its coordinates are QuPath's, so the slide's bounds are added.
+    Of an image, every pixel that is not black is tissue. Of GeoJSON, every visible area is, but for ignored classes
+    (`wsi_lpd.qupath`).
 
     Raises:
         SlideError: If the file is missing, broken, empty or has another shape than the slide.
@@ -52,23 +52,20 @@ def _from_image(path: Path, slide: Slide, size_px: Size) -> BoolArray:
 
 
 def _from_geojson(path: Path, slide: Slide, size_px: Size) -> BoolArray:
-    from wsi_lpd.overlay.read import read_overlay  # shapely, which most slides do not need
+    from wsi_lpd.qupath.regions import read_regions  # shapely, which most slides do not need
 
+    try:
+        tissue = read_regions(path, slide_px=slide.size_px, bounds=slide.bounds).tissue()
+    except OverlayError as err:
+        raise SlideError(f"tissue.mask {err}") from err
+    if not tissue:
+        raise SlideError(f"tissue.mask {path}: has no areas; draw annotations around the tissue and export them")
     mask = np.zeros((size_px.height, size_px.width), np.uint8)
     scale = np.array([size_px.width / slide.size_px.width, size_px.height / slide.size_px.height])
-    offset = np.zeros(2) if slide.bounds is None else np.array(slide.bounds[:2], float)
-    areas = [(name, rings) for name, geometry in read_overlay(path) if (rings := list(_rings(geometry)))]
-    if not areas:
-        raise SlideError(f"tissue mask {path}: has no areas; draw annotations around the tissue and export them")
-    # Stable order: what is ignored is cut out of everything, wherever it stands in the file.
-    for name, rings in sorted(areas, key=lambda area: _is_ignored(area[0])):
-        corners = [np.rint(((ring + offset) * scale - 0.5) * 2**_FILL_SHIFT).astype(np.int32) for ring in rings]
-        cv2.fillPoly(mask, corners, 0 if _is_ignored(name) else 1, shift=_FILL_SHIFT)
+    for geometry in tissue:
+        corners = [np.rint((ring * scale - 0.5) * 2**_FILL_SHIFT).astype(np.int32) for ring in _rings(geometry)]
+        cv2.fillPoly(mask, corners, 1, shift=_FILL_SHIFT)
     return mask.astype(bool)
-
-
-def _is_ignored(class_name: str | None) -> bool:
-    return class_name is not None and class_name.lower().startswith("ignore")
 
 
 def _rings(geometry: Any) -> Iterable[np.ndarray[Any, np.dtype[np.float64]]]:

@@ -55,7 +55,7 @@ class Draws:
 
 
 def flipped(images: Tensor, codes: Sequence[int]) -> Tensor:
-    """Each patch of (B, 3, S, S) in one of its eight flips and quarter turns, numbered as in `wsi_lpd.models.views`."""
+    """Each patch of (B, ..., S, S) in one of its eight flips and quarter turns; codes as in `wsi_lpd.models.views`."""
     return torch.stack([turned(image, code) for image, code in zip(images, codes, strict=True)])
 
 

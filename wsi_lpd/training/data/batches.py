@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,9 +16,22 @@ from wsi_lpd.labels.sources import LabelTable, read_patches
 from wsi_lpd.stores.masks import MaskStore
 from wsi_lpd.training.processes import ALONE, Processes
 
-Batch = tuple[Tensor, Tensor]
-"""Patches uint8 (B, S, S, 3) and labels int8 (B, C). Where pseudo masks are learnt from, they lie behind RGB as further
-channels: M masks, then how sure they are (255 = 1)."""
+
+class Batch(NamedTuple):
+    """Patches and what is known of them.
+
+    Attributes:
+        patches: RGB uint8 (B, S, S, 3).
+        labels: int8 (B, C): 1 present, 0 absent, -1 not labelled.
+        masks: Pseudo masks uint8 (B, M, S, S), or None where none are learnt from.
+        confidence: How sure the first of them is, uint8 (B, S, S), 255 = 1; or None.
+    """
+
+    patches: Tensor
+    labels: Tensor
+    masks: Tensor | None = None
+    confidence: Tensor | None = None
+
 
 WorkerStart = Literal["auto", "fork", "spawn", "forkserver"]
 """How reading processes are started; `auto` is Python's own choice on this system."""
@@ -27,18 +40,19 @@ WorkerStart = Literal["auto", "fork", "spawn", "forkserver"]
 class PatchDataset(Dataset[Batch]):
     """Reads a whole batch at a time, so that one store is opened once per batch and not once per patch."""
 
-    def __init__(self, table: LabelTable, masks: MaskStore | None = None) -> None:
+    def __init__(self, table: LabelTable, pseudo_masks: MaskStore | None = None) -> None:
         self._table = table
-        self._masks = masks
+        self._pseudo_masks = pseudo_masks
 
     def __getitem__(self, indices: Sequence[int]) -> Batch:
         """Patches and labels of the given rows."""
         chosen = list(indices)
-        patches = read_patches(self._table, chosen)
-        if self._masks is not None:
-            masks = self._masks.read([self._table.sources[row] for row in chosen])
-            patches = np.concatenate([patches, np.moveaxis(masks, 1, -1)], axis=-1)
-        return torch.from_numpy(patches), torch.from_numpy(self._table.labels[chosen])
+        patches = torch.from_numpy(read_patches(self._table, chosen))
+        labels = torch.from_numpy(self._table.labels[chosen])
+        if self._pseudo_masks is None:
+            return Batch(patches, labels)
+        masks = torch.from_numpy(self._pseudo_masks.read([self._table.sources[row] for row in chosen]))
+        return Batch(patches, labels, masks[:, :-1], masks[:, -1])
 
 
 def epoch_batches(count: int, batch_size: int, *, seed: int, epoch: int) -> list[list[int]]:
@@ -67,7 +81,7 @@ def training_batches(
     last: int,
     worker_start: WorkerStart = "auto",
     processes: Processes = ALONE,
-    masks: MaskStore | None = None,
+    pseudo_masks: MaskStore | None = None,
 ) -> Iterator[Batch]:
     """Batches number `first` to `last - 1`, counted over all epochs; a resumed run gets just those it misses.
 
@@ -81,13 +95,13 @@ def training_batches(
         worker_start: How they are started.
         processes: Several that train together share every joint batch out in their order: what they see is what one
             process sees whose batch is as large as theirs together.
-        masks: Pseudo masks of these patches, if they are wanted.
+        pseudo_masks: Of these patches, if they are wanted.
 
     Raises:
         TrainingError: If there are fewer patches than processes.
     """
     wanted = training_rows(len(table), batch_size=batch_size, seed=seed, first=first, last=last, processes=processes)
-    return _loaded(table, wanted, min(workers, last - first), worker_start, masks)
+    return _loaded(table, wanted, min(workers, last - first), worker_start, pseudo_masks)
 
 
 def training_rows(
@@ -135,10 +149,10 @@ def _loaded(
     batches: Iterable[list[int]],
     workers: int,
     worker_start: WorkerStart,
-    masks: MaskStore | None = None,
+    pseudo_masks: MaskStore | None = None,
 ) -> Iterator[Batch]:
     loader: DataLoader[Batch] = DataLoader(
-        PatchDataset(table, masks),
+        PatchDataset(table, pseudo_masks),
         sampler=batches,  # each "index" is a batch of rows
         batch_size=None,
         num_workers=workers,

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from wsi_lpd.errors import TrainingError
-from wsi_lpd.files import remove, replacing
+from wsi_lpd.files import remove
 from wsi_lpd.labels.sources import LabelTable, PatchSource, read_patches
 from wsi_lpd.lock import locked
-from wsi_lpd.models.device import autocast
+from wsi_lpd.models.device import autocast, to_images
 from wsi_lpd.models.network import TissueNetwork
 from wsi_lpd.models.views import VIEWS, turned
 from wsi_lpd.progress import SILENT, Progress
@@ -29,12 +29,11 @@ from wsi_lpd.stores.patches import partial_path
 from wsi_lpd.stores.patches_writer import put_in_place
 from wsi_lpd.training.data.features import CacheLayout, FeatureCache, MapShape, found_identity
 from wsi_lpd.training.processes import ALONE, Processes
-from wsi_lpd.training.validation import to_images
 from wsi_lpd.versions import versions_of
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 _LONGEST_WAIT_S: Final = 12 * 3600.0
 """For another run that makes the same cache."""
 
@@ -97,13 +96,13 @@ def cached_features(
             )  # fmt: skip
         missing = processes.from_first(missing)
         mine = missing[processes.rank :: processes.count]
-        images = _Images(replace(tables[0], sources=tuple(sources), masks=None), layout, device, batch_size)
+        images = _Images(replace(tables[0], sources=tuple(sources), truth_masks=None), layout, device, batch_size)
         with progress.stage("features", sum(len(layout.chunk_rows(c)) for c in mine), "patches") as advance:
+            writers = layout.writers(partial) if mine else []
             for chunk in mine:
-                arrays = images.chunk_maps(network, chunk, dtype, told=lambda n: (advance(n), renew()))
-                for scale, values in enumerate(arrays):
-                    with replacing(partial / layout.chunk_name(scale, chunk)) as temporary:
-                        values.tofile(temporary)
+                arrays = images.chunk_maps(network, chunk, dtype, on_patches=lambda n: (advance(n), renew()))
+                for writer, values in zip(writers, arrays, strict=True):
+                    writer.write(chunk, values)
         processes.gathered(torch.zeros(1))  # all of them have written
         if processes.is_first:
             put_in_place(partial, path)
@@ -122,12 +121,12 @@ class _Images:
 
     @torch.no_grad()
     def chunk_maps(
-        self, network: TissueNetwork, chunk: int, dtype: torch.dtype | None, *, told: Callable[[int], object]
+        self, network: TissueNetwork, chunk: int, dtype: torch.dtype | None, *, on_patches: Callable[[int], object]
     ) -> list[np.ndarray]:
-        """Maps float16 (n, V, h, w, D) of a chunk's patches, one array per scale; behind the last patch zeros."""
+        """Maps float16 (n * V, h, w, D) of a chunk's patches, one array per scale."""
         layout = self._layout
-        arrays = [np.zeros((layout.chunk_patches, layout.n_views, *shape), np.float16) for shape in layout.shapes]
         rows = layout.chunk_rows(chunk)
+        arrays = [np.zeros((len(rows), layout.n_views, *shape), np.float16) for shape in layout.shapes]
         batches = [rows[i : i + self._batch_size] for i in range(0, len(rows), self._batch_size)]
         with ThreadPoolExecutor(max_workers=2) as pool:
             for batch, patches in zip(batches, pool.map(lambda b: read_patches(self._table, b), batches), strict=True):
@@ -138,8 +137,8 @@ class _Images:
                         maps = network.maps(turned(images, code))
                     for values, found in zip(arrays, maps, strict=True):
                         values[places, code] = found.permute(0, 2, 3, 1).half().cpu().numpy()
-                told(len(batch))
-        return arrays
+                on_patches(len(batch))
+        return [values.reshape(-1, *values.shape[2:]) for values in arrays]
 
 
 def _widths(network: TissueNetwork) -> Iterator[tuple[int, int]]:
@@ -219,7 +218,8 @@ def _begun(partial: Path, identity: dict[str, Any], layout: CacheLayout) -> list
         remove(partial)
         partial.parent.mkdir(parents=True, exist_ok=True)
         layout.create(partial, identity)
-    return [chunk for chunk in range(layout.n_chunks) if not layout.is_whole(partial, chunk)]
+    writers = layout.writers(partial)
+    return [chunk for chunk in range(layout.n_chunks) if not all(writer.is_there(chunk) for writer in writers)]
 
 
 def _check_room(folder: Path, layout: CacheLayout, missing: Sequence[int], *, flips: bool) -> None:

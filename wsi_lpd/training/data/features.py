@@ -1,16 +1,14 @@
 """The cache of a frozen encoder's maps on disk: a zarr v3 group that opens with plain `zarr.open`.
 
-    scale0, scale1 ...  float16 (N, V, h, w, D)   the maps of N patches in V views, channels last
+    scale0, scale1 ...  float16 (N * V, h, w, D)   the maps of N patches in V views each, channels last
     attributes          what they belong to: encoder and hash of its weights, patches, views, precision, versions
 
-Chunks are not compressed and hold whole patches, so that the maps of a patch are read with one seek.
+Item `V * patch + view` is one chunk with a checksum, not compressed, so that a map is read with one seek.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wsi_lpd.errors import TrainingError
+from wsi_lpd.errors import StoreError, TrainingError
 from wsi_lpd.labels.sources import LabelTable, PatchSource
-from wsi_lpd.stores.layout import LITTLE, METADATA, array_metadata, write_json
+from wsi_lpd.process_local import PerProcess
+from wsi_lpd.stores.arrays import Group, Items, ShardWriter, create_group, create_items
+from wsi_lpd.stores.sizes import METADATA
 
 CHUNK_BYTES: Final = 128 * 2**20
 """Aimed size of the chunks of all scales together: what building holds in memory, and the most a kill costs."""
@@ -81,33 +81,32 @@ class CacheLayout:
         return range(first, min(first + self.chunk_patches, self.n_patches))
 
     def chunk_bytes(self, scale: int) -> int:
-        """Bytes of every chunk file of a scale, the last one's too."""
+        """Bytes of every whole chunk of a scale."""
         return _DTYPE.itemsize * self.chunk_patches * self.n_views * math.prod(self.shapes[scale])
 
-    def chunk_name(self, scale: int, chunk: int) -> str:
-        """File of a chunk within the cache."""
-        return f"scale{scale}/c/{chunk}/0/0/0/0"
-
     def create(self, path: Path, identity: Mapping[str, Any]) -> None:
-        """Writes a cache without any chunk."""
-        write_json(path, {"attributes": dict(identity), "zarr_format": 3, "node_type": "group"})
+        """Writes a cache without any chunk; its attributes come last."""
         for scale, shape in enumerate(self.shapes):
-            metadata = array_metadata(
-                (self.n_patches, self.n_views, *shape),
+            create_items(
+                path,
+                scale_name(scale),
+                (self.n_patches * self.n_views, *shape),
                 "float16",
-                chunk_shape=(self.chunk_patches, self.n_views, *shape),
+                per_shard=self.chunk_patches * self.n_views,
                 fill_value=0.0,
-                codecs=[LITTLE],
-                dimension_names=("patch", "view", "y", "x", "channel"),
+                dimension_names=("patch and view", "y", "x", "channel"),
+                compress=False,
             )
-            write_json(path / f"scale{scale}", metadata)
+        create_group(path, identity)
 
-    def is_whole(self, path: Path, chunk: int) -> bool:
-        """Whether a chunk of all scales is there."""
-        files = [path / self.chunk_name(scale, chunk) for scale in range(len(self.shapes))]
-        return all(
-            file.is_file() and file.stat().st_size == self.chunk_bytes(scale) for scale, file in enumerate(files)
-        )
+    def writers(self, path: Path) -> list[ShardWriter]:
+        """What writes the chunks of each scale."""
+        return [ShardWriter(path, scale_name(scale)) for scale in range(len(self.shapes))]
+
+
+def scale_name(scale: int) -> str:
+    """Name of the array of a scale."""
+    return f"scale{scale}"
 
 
 class FeatureCache:
@@ -122,6 +121,7 @@ class FeatureCache:
     def __init__(self, path: Path, layout: CacheLayout, sources: Sequence[PatchSource]) -> None:
         self.path = path
         self.layout = layout
+        self._scales = PerProcess(self._open)
         self._row = {source: row for row, source in enumerate(sources)}
 
     def rows(self, table: LabelTable) -> list[int]:
@@ -139,36 +139,23 @@ class FeatureCache:
         Raises:
             TrainingError: If a chunk is missing or cut off.
         """
-        in_chunk: dict[int, list[int]] = defaultdict(list)
-        for place, row in enumerate(rows):
-            in_chunk[row // self.layout.chunk_patches].append(place)
-        maps = []
-        for scale, shape in enumerate(self.layout.shapes):
-            values = np.empty((len(rows), *shape), _DTYPE)
-            for chunk, places in in_chunk.items():
-                self._read_chunk(scale, chunk, [(p, rows[p], codes[p]) for p in places], values)
-            maps.append(torch.from_numpy(values).to(device).float().permute(0, 3, 1, 2))
-        return maps
-
-    def _read_chunk(self, scale: int, chunk: int, wanted: list[tuple[int, int, int]], values: np.ndarray) -> None:
-        path = self.path / self.layout.chunk_name(scale, chunk)
-        view_bytes = values[0].nbytes
+        places = np.asarray(rows, np.int64) * self.layout.n_views + np.asarray(codes, np.int64)
         try:
-            with path.open("rb", buffering=0) as stream:
-                for place, row, code in wanted:
-                    within = row % self.layout.chunk_patches * self.layout.n_views + code
-                    stream.seek(within * view_bytes)
-                    if stream.readinto(memoryview(values[place]).cast("B")) != view_bytes:
-                        raise OSError("it is cut off")
-        except OSError as err:
-            raise TrainingError(f"{path}: cannot be read ({err}); remove {self.path} to have it made anew") from err
+            found = [items.read(places) for items in self._scales.get()]
+        except StoreError as err:
+            raise TrainingError(f"{err}; remove {self.path} to have it made again") from err
+        return [torch.from_numpy(values).to(device).float().permute(0, 3, 1, 2) for values in found]
+
+    def _open(self) -> list[Items]:
+        group = Group(self.path)
+        return [group.items(scale_name(scale)) for scale in range(len(self.layout.shapes))]
 
 
 def found_identity(path: Path) -> dict[str, Any] | None:
     """What the cache at `path`, finished or not, belongs to; None where there is none."""
-    try:
-        tree = json.loads((path / METADATA).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    if not (path / METADATA).is_file():
         return None
-    attributes = tree.get("attributes") if isinstance(tree, dict) else None
-    return attributes if isinstance(attributes, dict) else None
+    try:
+        return Group(path).attributes
+    except StoreError:
+        return None

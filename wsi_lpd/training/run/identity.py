@@ -37,8 +37,8 @@ def run_identity(
         "config": config_digest(config, decides_training),
         "classes": ", ".join(training.classes),
         "patches": f"{training.patch_px} px at {patch_mpp(training, config):g} um/px",
-        "training_data": table_fingerprint(training),
-        "validation_data": "none" if validation is None else table_fingerprint(validation),
+        "training_data": training.fingerprint,
+        "validation_data": "none" if validation is None else validation.fingerprint,
         "processes": str(n_processes),
     }
 
@@ -53,12 +53,6 @@ def config_digest(config: Config, decides: Callable[[str], bool]) -> str:
 def patch_mpp(table: LabelTable, config: Config) -> float:
     """Micrometres per pixel of the patches; image files do not state it, so the configuration does."""
     return config.tile.mpp if table.mpp is None else table.mpp
-
-
-def table_fingerprint(table: LabelTable) -> str:
-    """Hash of classes, labels and the places the patches come from."""
-    places = "\n".join(f"{source.path.name}:{source.index}" for source in table.sources)
-    return _digest(json.dumps(table.classes).encode() + table.labels.tobytes() + places.encode())
 
 
 def decides_training(key: str) -> bool:

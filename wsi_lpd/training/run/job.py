@@ -22,10 +22,10 @@ from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.stores.masks import MaskStore
 from wsi_lpd.training.calibration import fit_background, fit_calibration
 from wsi_lpd.training.data.split import split_by_group
-from wsi_lpd.training.local_processes import companions
+from wsi_lpd.training.local_processes import extra_processes
 from wsi_lpd.training.modes import deterministic
 from wsi_lpd.training.processes import Processes, joined
-from wsi_lpd.training.run.identity import patch_mpp, run_identity, table_fingerprint
+from wsi_lpd.training.run.identity import patch_mpp, run_identity
 from wsi_lpd.training.run.report import report_run
 from wsi_lpd.training.run.run_folder import RunFolder, choose_run
 from wsi_lpd.training.trainer import Trainer, TrainingResult
@@ -59,7 +59,7 @@ class TrainingData:
 
     training: LabelTable
     validation: LabelTable | None
-    masks: MaskStore | None = None
+    pseudo_masks: MaskStore | None = None
     """Pseudo masks of the training patches; what a decoder learns from."""
 
 
@@ -85,7 +85,7 @@ def load_training_data(
         StoreError: If the masks cannot be read, or are of other patches or classes.
         TrainingError: If there is too little to hold anything out.
     """
-    if (masks is not None) != (config.method == "decoder"):
+    if (masks is not None) != (config.spec.learns_from_masks):
         raise TrainingError(_MASKS_WITHOUT_DECODER if masks is not None else _DECODER_WITHOUT_MASKS)
     table = read_labels(labels, classes=classes)
     if validation:
@@ -98,24 +98,24 @@ def load_training_data(
         return data
     store = MaskStore.open(masks)
     store.check_fits(data.training)
-    return replace(data, masks=store)
+    return replace(data, pseudo_masks=store)
 
 
 def one_sided_classes(table: LabelTable) -> list[str]:
     """A warning for each class that a table tells too little of to learn it."""
-    told = []
+    warnings = []
     for i, name in enumerate(table.classes):
         present, absent = (bool((table.labels[:, i] == value).any()) for value in (1, 0))
         if not present and not absent:
-            told.append(f"class {name} is judged on none of the {len(table)} training patches: it cannot be learnt")
+            warnings.append(f"class {name} is judged on none of the {len(table)} training patches: it cannot be learnt")
         elif not present:
-            told.append(f"class {name} has no positive patch among the training patches: it cannot be learnt")
+            warnings.append(f"class {name} has no positive patch among the training patches: it cannot be learnt")
         elif not absent:
-            told.append(
+            warnings.append(
                 f"class {name} has no negative patch among the training patches: nothing says where it is not; "
                 "write 0 where it is absent"
             )
-    return told
+    return warnings
 
 
 def train(
@@ -149,13 +149,13 @@ def train(
     """
     work = partial(train, data, config, runs_dir=runs_dir, out=out, resume=resume, device=device)
     with (
-        companions(config.train.processes, work),
+        extra_processes(config.train.processes, work),
         joined(device) as processes,
         deterministic(config.train.deterministic),
     ):
         identity = run_identity(config, data.training, data.validation, n_processes=processes.count)
-        if data.masks is not None:
-            identity["masks"] = data.masks.fingerprint
+        if data.pseudo_masks is not None:
+            identity["masks"] = data.pseudo_masks.fingerprint
         run = _chosen_run(runs_dir, out, config, identity, resume, processes)
         if run.finished:
             return _finished_already(runs_dir, run, processes)
@@ -168,7 +168,7 @@ def train(
             device=chosen,
             progress=progress,
             processes=processes,
-            masks=data.masks,
+            pseudo_masks=data.pseudo_masks,
         )
         if processes.is_first:
             run.start(config, identity)
@@ -216,7 +216,7 @@ def _save(run: RunFolder, result: TrainingResult, config: Config, data: Training
         encoder=result.network.encoder,
         calibration=_calibration(result, len(table.classes)),
         metrics=_scores(result),
-        data_fingerprint=table_fingerprint(table),
+        data_fingerprint=table.fingerprint,
     )
     save_model(run.path, result.network.state_dict(), card)
 

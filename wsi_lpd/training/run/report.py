@@ -14,7 +14,6 @@ from wsi_lpd.models.saved.card import ModelCard, load_card
 from wsi_lpd.progress import SILENT, Progress
 from wsi_lpd.prototypes.report import find_prototypes, write_findings
 from wsi_lpd.training.data.split import split_by_group
-from wsi_lpd.training.run.identity import table_fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +71,13 @@ def patches_of_run(table: LabelTable, card: ModelCard) -> tuple[LabelTable, str]
     Returns:
         The patches to look at, and what they are in words.
     """
-    if table_fingerprint(table) == card.data_fingerprint:
+    if table.fingerprint == card.data_fingerprint:
         return table, TRAINING
     settings = card.config.train
     try:
         training, held_out = split_by_group(table, fraction=settings.val_fraction, seed=settings.seed)
     except TrainingError:  # too few to hold any out: not what the model was trained with
         return table, LABELLED
-    if held_out is not None and table_fingerprint(training) == card.data_fingerprint:
+    if held_out is not None and training.fingerprint == card.data_fingerprint:
         return held_out, HELD_OUT
     return table, LABELLED

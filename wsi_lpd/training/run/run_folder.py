@@ -103,8 +103,8 @@ class RunFolder:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as err:  # torch raises many types here
-            told = " ".join(str(err).split())[:200]
-            raise TrainingError(f"{path}: cannot be read ({told}); remove it to start the run anew") from err
+            reason = " ".join(str(err).split())[:200]
+            raise TrainingError(f"{path}: cannot be read ({reason}); remove it to start the run anew") from err
         if not isinstance(state, dict):
             raise TrainingError(f"{path}: holds no training state; remove it to start the run anew")
         return state
@@ -119,8 +119,8 @@ class RunFolder:
             load(state)
             step = int(state["step"])
         except (KeyError, TrainingError, TypeError) as err:
-            told = err if isinstance(err, TrainingError) else f"is no training state of wsi-lpd ({err!r})"
-            raise TrainingError(f"{self.state_path}: {told}; remove it to start the run anew") from err
+            reason = err if isinstance(err, TrainingError) else f"is no training state of wsi-lpd ({err!r})"
+            raise TrainingError(f"{self.state_path}: {reason}; remove it to start the run anew") from err
         if not 0 <= step <= total_steps:
             raise TrainingError(
                 f"{self.state_path}: is of step {step}, this run has {total_steps}; remove it to start anew"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from torch import Tensor
 
 from wsi_lpd.errors import TrainingError
-from wsi_lpd.models.saved.mismatch import misfit
+from wsi_lpd.models.saved.mismatch import weights_mismatch
 
 
 @contextmanager
@@ -31,6 +31,6 @@ def restoring(what: str) -> Iterator[None]:
 
 def check_network(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
     """Raises TrainingError if the tensors are those of another network."""
-    problem = misfit(expected, found)
+    problem = weights_mismatch(expected, found)
     if problem is not None:
         raise TrainingError(f"is the state of another network: {problem}")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from wsi_lpd.config import Config
 from wsi_lpd.methods.base import Losses, Method, Step, presence_of
+from wsi_lpd.methods.mlps import MlpsConfig
 from wsi_lpd.methods.terms import image_terms
 from wsi_lpd.models.gradcam import grad_cams
 from wsi_lpd.models.network import LpdNetwork
@@ -24,11 +25,12 @@ class Mlps(Method):
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.settings = config.own(MlpsConfig)
 
     def losses(self, step: Step) -> Losses:
         """Classification (of what the attention leaves, once it has begun) and background."""
         output = step.student(step.images)
-        settings = self.config.mlps
+        settings = self.settings
         if step.progress >= settings.attention_start:
             gamma = gamma_at(step.progress, least=settings.least_gamma)
             # The classifier has no bias: its maps of weighted features are its weighted maps.
@@ -78,3 +80,6 @@ def _brought_to(maps: Tensor, like: Tensor) -> Tensor:
     low, high = maps.amin(over, keepdim=True), maps.amax(over, keepdim=True)
     to_low, to_high = like.amin(over, keepdim=True), like.amax(over, keepdim=True)
     return to_low + (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny) * (to_high - to_low)
+
+
+Learning = Mlps

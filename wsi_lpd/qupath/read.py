@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import geojson
 import numpy as np
 import shapely
 
@@ -24,6 +25,10 @@ _GEOMETRIES: Final = ("Point", "MultiPoint", "LineString", "MultiLineString", "P
 _NOT_REGIONS: Final = ("root", "tmaCore", "tma_core", "PathRootObject", "TMACoreObject")
 _OLD_OBJECT_TYPES: Final = ("PathRootObject", "TMACoreObject")
 _ELLIPSE_POINTS: Final = 128
+_NO_COLOR: Final = (128, 128, 128)
+_LARGEST_COLOR: Final = 2**31
+_MOST_BYTES: Final = 2**29
+"""Of a file, unpacked: QuPath needs some twenty times as much memory to open it."""
 
 
 class Annotation(NamedTuple):
@@ -53,16 +58,43 @@ class OverlayFile:
     metadata: Mapping[str, str]
     colors: Mapping[str, tuple[int, int, int]]
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in order of first appearance."""
+        return tuple(dict.fromkeys(a.class_name for a in self.annotations if a.class_name is not None))
 
-def read_overlay(path: Path) -> list[tuple[str | None, Any]]:
-    """Reads the areas of a GeoJSON file as (class name or None, shapely Polygon or MultiPolygon), in file order.
+    def to_shapely(self) -> dict[str | None, Any]:
+        """One shapely MultiPolygon per class (None: areas without one), in level-0 pixels of the overlay."""
+        parts: dict[str | None, list[Any]] = {}
+        for annotation in self.annotations:
+            parts.setdefault(annotation.class_name, []).extend(shapely.get_parts(annotation.geometry))
+        return {name: shapely.MultiPolygon(polygons) for name, polygons in parts.items()}
 
-    See `load_overlay`, which tells more.
+    def to_geojson(self) -> geojson.FeatureCollection:
+        """The areas as features of the `geojson` package, with class, colour and name as QuPath has them."""
+        return geojson.FeatureCollection([self._feature(annotation) for annotation in self.annotations])
 
-    Raises:
-        OverlayError: As `load_overlay`.
-    """
-    return [(annotation.class_name, annotation.geometry) for annotation in load_overlay(path).annotations]
+    def to_geopandas(self) -> Any:
+        """A GeoDataFrame with columns `class_name`, `name` and `geometry`, without a coordinate system (pixels).
+
+        Raises:
+            OverlayError: If geopandas is not installed.
+        """
+        try:
+            import geopandas
+        except ImportError as err:
+            raise OverlayError("to_geopandas needs geopandas; pip install geopandas, or use to_shapely") from err
+        columns = {"class_name": [a.class_name for a in self.annotations], "name": [a.name for a in self.annotations]}
+        return geopandas.GeoDataFrame(columns, geometry=[a.geometry for a in self.annotations])
+
+    def _feature(self, annotation: Annotation) -> geojson.Feature:
+        properties: dict[str, Any] = {"objectType": "annotation"}
+        if annotation.name is not None:
+            properties["name"] = annotation.name
+        if annotation.class_name is not None:
+            color = self.colors.get(annotation.class_name, _NO_COLOR)
+            properties["classification"] = {"name": annotation.class_name, "color": list(color)}
+        return geojson.Feature(geometry=shapely.geometry.mapping(annotation.geometry), properties=properties)
 
 
 def load_overlay(path: Path) -> OverlayFile:
@@ -89,16 +121,24 @@ def _parse(path: Path) -> Any:
     try:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
+            data = _gunzipped(path)
+        if len(data) > _MOST_BYTES:
+            raise OverlayError(f"{path}: holds {len(data):,} bytes of GeoJSON, expected at most {_MOST_BYTES:,}")
         return json.loads(data.decode("utf-8-sig")) if data.strip() else []
+    except (EOFError, zlib.error, gzip.BadGzipFile) as err:
+        raise OverlayError(f"{path}: the gzip data is damaged ({err}); write or copy the file again") from err
     except OSError as err:
         raise OverlayError(f"{path}: cannot be read ({err.strerror or err})") from err
-    except (EOFError, zlib.error) as err:
-        raise OverlayError(f"{path}: the gzip data is damaged ({err}); write or copy the file again") from err
     except UnicodeDecodeError as err:
         raise OverlayError(f"{path}: is not UTF-8 text, expected GeoJSON (a .zip has to be unpacked first)") from err
-    except (json.JSONDecodeError, RecursionError) as err:
+    except (ValueError, RecursionError) as err:
         raise OverlayError(f"{path}: is not JSON ({err}); expected one GeoJSON document as QuPath exports it") from err
+
+
+def _gunzipped(path: Path) -> bytes:
+    """The content, as far as the limit and one byte."""
+    with gzip.open(path) as stream:
+        return stream.read(_MOST_BYTES + 1)
 
 
 def _features(document: Any, path: Path) -> Iterator[Any]:
@@ -204,27 +244,47 @@ def _properties(feature: Any, where: str) -> dict[str, Any]:
 
 def _color(classification: dict[str, Any]) -> tuple[int, int, int] | None:
     color, packed = classification.get("color"), classification.get("colorRGB")
-    if isinstance(color, list) and len(color) in (3, 4) and all(isinstance(v, int | float) for v in color):
+    if isinstance(color, list) and len(color) in (3, 4) and all(_is_number(v) for v in color):
         return int(color[0]) & 255, int(color[1]) & 255, int(color[2]) & 255
     if isinstance(packed, int):  # QuPath before 0.4: 0xAARRGGBB as a signed number
         return packed >> 16 & 255, packed >> 8 & 255, packed & 255
     return None
 
 
+def _numeric(coordinates: Any) -> Any:
+    """Coordinates with numbers that are written as text, which QuPath takes, as numbers."""
+    if isinstance(coordinates, list):
+        if coordinates and isinstance(coordinates[0], str):
+            return [float(value) for value in coordinates]
+        return [_numeric(part) for part in coordinates] if not _is_position(coordinates) else coordinates
+    return coordinates
+
+
+def _is_position(coordinates: list[Any]) -> bool:
+    return bool(coordinates) and isinstance(coordinates[0], int | float)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < _LARGEST_COLOR
+
+
 def _area(source: dict[str, Any], where: str) -> Any:
-    coordinates = source.get("coordinates")
-    if not isinstance(coordinates, list):
-        raise OverlayError(f"{where}: the {source['type']} has no list of coordinates")
-    parts = [coordinates] if source["type"] == "Polygon" else coordinates
+    kind = source["type"]
+    if not isinstance(source.get("coordinates"), list):
+        raise OverlayError(f"{where}: the {kind} has no list of coordinates")
     try:
+        coordinates = getattr(geojson, kind)(_numeric(source["coordinates"])).coordinates
+        parts = [coordinates] if kind == "Polygon" else coordinates
         polygons = [_polygon(part) for part in parts if part]
-    except (ValueError, TypeError, IndexError, shapely.errors.GEOSException) as err:
-        raise OverlayError(f"{where}: the coordinates of the {source['type']} cannot be read ({err})") from err
+    except (ValueError, TypeError, IndexError, OverflowError, shapely.errors.GEOSException) as err:
+        raise OverlayError(f"{where}: the coordinates of the {kind} cannot be read ({err})") from err
     geometry = polygons[0] if len(polygons) == 1 else shapely.MultiPolygon(polygons)
     return _ellipse(geometry) if source.get("isEllipse") is True and polygons else geometry
 
 
 def _polygon(rings: list[Any]) -> Any:
+    if not rings[0]:
+        raise ValueError("the outer ring is empty")
     shell, *holes = [_ring(ring) for ring in rings if ring]
     return shapely.Polygon(shell, holes)
 

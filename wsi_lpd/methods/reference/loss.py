@@ -13,6 +13,7 @@ from wsi_lpd.errors import ConfigError
 from wsi_lpd.losses.published import published_diversity, published_refiner, select_maps
 from wsi_lpd.methods.base import Losses, Method, Step
 from wsi_lpd.methods.frozen import frozen_encoder
+from wsi_lpd.methods.reference import ReferenceConfig
 from wsi_lpd.methods.terms import image_terms, ramp
 from wsi_lpd.models.activation import stretched_to_one
 from wsi_lpd.models.encoders.build import Encoder
@@ -29,6 +30,9 @@ class LpdReference(Method):
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.settings = config.own(ReferenceConfig)
+        self.decays_everything = self.settings.decay_everything
+        self.oracle_gate = self.settings.oracle_gate
         self._eye: _FrozenEye | None = None
 
     def prepare(self, network: LpdNetwork, patches: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -38,7 +42,7 @@ class LpdReference(Method):
             ConfigError: If their lengths differ.
         """
         length, width = network.prototypes.vectors.shape[2], network.encoder.channels[-1]
-        if self.config.reference.raw_prototypes and length != width:
+        if self.settings.raw_prototypes and length != width:
             raise ConfigError(
                 f"reference.raw_prototypes compares prototypes of length {length} with features of {width} channels; "
                 f"set model.prototype_dim={width}, or reference.raw_prototypes=false"
@@ -58,7 +62,7 @@ class LpdReference(Method):
         return Losses(terms)
 
     def _diversity(self, step: Step, output: NetworkOutput) -> Tensor:
-        switches = self.config.reference
+        switches = self.settings
         similarity = output.similarity[-1]
         if switches.raw_prototypes:
             similarity = _raw_similarity(step.network, output)
@@ -72,7 +76,7 @@ class LpdReference(Method):
 
     def _regions(self, output: NetworkOutput, labels: Tensor) -> Tensor:
         """The published pseudo mask: 0 background, i + 1 class i, (B, h, w), at the coarsest scale."""
-        switches = self.config.reference
+        switches = self.settings
         scores = output.class_maps[-1].detach().float()
         if not switches.raw_background_score:
             scores = stretched_to_one(scores)
@@ -82,7 +86,7 @@ class LpdReference(Method):
         return torch.where(highest > _BACKGROUND_SCORE, winner + 1, 0)
 
     def _refiner(self, step: Step, output: NetworkOutput) -> Tensor:
-        switches = self.config.reference
+        switches = self.settings
         if self._eye is None:
             self._eye = self._built(step)
         factor = step.network.prototypes.factor(len(output.similarity) - 1)
@@ -109,7 +113,7 @@ class LpdReference(Method):
         )
 
     def _built(self, step: Step) -> _FrozenEye:
-        width = self.config.model.prototype_dim if self.config.reference.raw_prototypes else REFINER_DIM
+        width = self.config.model.prototype_dim if self.settings.raw_prototypes else REFINER_DIM
         encoder = frozen_encoder(self.config, step.images.device, scale=step.network.encoder.scales[-1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.train.seed)
@@ -152,3 +156,6 @@ def _raw_similarity(network: LpdNetwork, output: NetworkOutput) -> Tensor:
     """L5: cosines of features with prototypes that nothing aligns to them, (B, C, K, h, w)."""
     features, vectors = output.features[-1], network.prototypes.vectors
     return torch.einsum("bdhw,ckd->bckhw", F.normalize(features, dim=1), F.normalize(vectors, dim=-1))
+
+
+Learning = LpdReference

@@ -8,6 +8,7 @@ from torch import Tensor
 from wsi_lpd.config import Config
 from wsi_lpd.losses.contrast import supervised_contrast
 from wsi_lpd.methods.base import Losses, Method, Step
+from wsi_lpd.methods.pscl import PsclConfig
 from wsi_lpd.methods.terms import image_terms, ramp
 from wsi_lpd.models.activation import stretched_to_one
 
@@ -20,13 +21,14 @@ class Pscl(Method):
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.settings = config.own(PsclConfig)
 
     def losses(self, step: Step) -> Losses:
         """Classification, background and contrast."""
         output = step.student(step.images)
         terms = image_terms(step, output, self.config.loss)
         strength = ramp(step.progress, self.config.loss)
-        settings = self.config.pscl
+        settings = self.settings
         if strength > 0 and settings.contrast_weight > 0:
             members = confident_positions(
                 output.class_maps[-1],
@@ -43,7 +45,7 @@ class Pscl(Method):
 
     def _confidence(self, progress: float) -> float:
         """From the first to the last, evenly."""
-        settings, start = self.config.pscl, self.config.loss.start
+        settings, start = self.settings, self.config.loss.start
         share = (progress - start) / (1 - start) if start < 1 else 1.0
         return settings.first_confidence + share * (settings.last_confidence - settings.first_confidence)
 
@@ -80,3 +82,6 @@ def _highest(values: Tensor, most: int) -> Tensor:
     """(..., N) with all but the `most` highest set to 0."""
     kept, where = values.topk(min(most, values.shape[-1]), dim=-1)
     return torch.zeros_like(values).scatter_(-1, where, kept)
+
+
+Learning = Pscl

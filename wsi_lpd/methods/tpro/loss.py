@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -12,12 +13,17 @@ from wsi_lpd.config import Config
 from wsi_lpd.errors import ConfigError
 from wsi_lpd.methods.base import Losses, Method, Step
 from wsi_lpd.methods.terms import image_terms
-from wsi_lpd.methods.vectors import read_vectors
+from wsi_lpd.methods.tpro.vectors import read_vectors
 from wsi_lpd.models.network import LpdNetwork
 
 
 class Tpro(Method):
     """Classification by similarity to class vectors; the coarsest map attends to knowledge vectors."""
+
+    @classmethod
+    def from_config(cls, config: Config, class_names: Sequence[str], mask_weights: tuple[float, ...]) -> Self:
+        """See `Method`."""
+        return cls(config, class_names)
 
     def __init__(self, config: Config, class_names: Sequence[str]) -> None:
         self.config = config
@@ -52,3 +58,6 @@ def _fill(vectors: Tensor, found: Tensor | None, path: Path, kind: str, key: str
     unit = torch.nn.functional.normalize(found, dim=1) * dim**0.5
     with torch.no_grad():
         vectors.copy_(unit.reshape(vectors.shape))
+
+
+Learning = Tpro

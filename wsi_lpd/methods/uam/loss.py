@@ -16,6 +16,7 @@ from wsi_lpd.methods.base import Losses, Method, Place, Step
 from wsi_lpd.methods.glass import glass_share
 from wsi_lpd.methods.kmeans import spherical_kmeans
 from wsi_lpd.methods.terms import first_step, image_terms, ramp
+from wsi_lpd.methods.uam import UamConfig
 from wsi_lpd.models.activation import stretched_to_one
 
 _MOST_POINTS = 20_000
@@ -31,13 +32,14 @@ class Uam(Method):
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.settings = config.own(UamConfig)
         self._seed = config.train.seed
 
     def losses(self, step: Step) -> Losses:
         """Classification, background and, once there are clusters, their assignment."""
         output = step.student(step.images)
         terms = image_terms(step, output, self.config.loss)
-        strength, weight = ramp(step.progress, self.config.loss), self.config.uam.assignment_weight
+        strength, weight = ramp(step.progress, self.config.loss), self.settings.assignment_weight
         if strength > 0 and weight > 0:
             similarity = step.teacher(step.images).similarity[-1]
             targets = nearest_centres(similarity, step.labels, _is_tissue(step.clean, similarity))
@@ -56,7 +58,7 @@ class Uam(Method):
         is_first = place.index == first_step(place, self.config.loss)
         generator = torch.Generator().manual_seed(self._seed)
         moved = False
-        for c, points in enumerate(_class_features(step, least=self.config.uam.least_activation)):
+        for c, points in enumerate(_class_features(step, least=self.settings.least_activation)):
             if len(points) >= vectors.shape[1]:
                 begin = None if is_first else vectors[c].detach()
                 centres, _ = spherical_kmeans(points, vectors.shape[1], generator=generator, first=begin)
@@ -136,3 +138,6 @@ class _Thinned:
 
     def found(self) -> Tensor:
         return torch.cat(self._parts) if self._parts else torch.empty(0, 0)
+
+
+Learning = Uam

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wsi_lpd.config import DecoderConfig
+from wsi_lpd.config import Config, DecoderConfig
 from wsi_lpd.losses.noisy import pixel_loss
 from wsi_lpd.methods.base import Losses, Method, Step
 from wsi_lpd.methods.glass import glass_share
@@ -25,6 +26,11 @@ class Decoder(Method):
         config: The section `decoder`.
         layer_weights: Weight of each of the M masks of a patch.
     """
+
+    @classmethod
+    def from_config(cls, config: Config, class_names: Sequence[str], mask_weights: tuple[float, ...]) -> Self:
+        """See `Method`."""
+        return cls(config.decoder, mask_weights)
 
     def __init__(self, config: DecoderConfig, layer_weights: tuple[float, ...]) -> None:
         self.config = config
@@ -120,3 +126,6 @@ def curved(images: Tensor, masks: Tensor, rows: Tensor, count: int) -> tuple[Ten
 
 
 _MOSAICS: Final = {"quarters": quartered, "curved": curved}
+
+
+Learning = Decoder

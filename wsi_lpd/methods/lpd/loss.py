@@ -70,3 +70,6 @@ class Lpd(Method):
             confidence=self.config.pseudo_confidence,
             margin=self.config.pseudo_margin,
         )
+
+
+Learning = Lpd

@@ -10,7 +10,12 @@ import pytest
 import shapely
 
 from wsi_lpd.errors import OverlayError
-from wsi_lpd.overlay.read import load_overlay, read_overlay
+from wsi_lpd.qupath.read import load_overlay
+
+
+def read_overlay(path):
+    return [(annotation.class_name, annotation.geometry) for annotation in load_overlay(path).annotations]
+
 
 SQUARE = [[[1, 2], [6, 2], [6, 5], [1, 5], [1, 2]]]
 BOX = shapely.box(1, 2, 6, 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,11 @@ _MOST_PATCHES = 512
 
 class Pbip(Method):
     """Classification on a fixed bank, and the similarity refiner (here on pooled own features)."""
+
+    @classmethod
+    def from_config(cls, config: Config, class_names: Sequence[str], mask_weights: tuple[float, ...]) -> Self:
+        """See `Method`."""
+        return cls(config, class_names)
 
     def __init__(self, config: Config, class_names: Sequence[str]) -> None:
         self.config = config.loss
@@ -78,3 +84,6 @@ def _features_of_single_class_patches(
                 found[c].append(feature)
     width = network.encoder.channels[-1]
     return [torch.stack(rows) if rows else torch.empty(0, width) for rows in found]
+
+
+Learning = Pbip

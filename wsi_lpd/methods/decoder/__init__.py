@@ -1,0 +1,11 @@
+"""The second stage: a decoder that learns from pseudo masks."""
+
+from __future__ import annotations
+
+from wsi_lpd.config.method import MethodSpec
+
+__all__ = ["METHOD"]
+
+METHOD = MethodSpec(
+    "decoder", "second stage: a decoder that learns from pseudo masks", prototypes="none", learns_from_masks=True
+)
