@@ -35,7 +35,7 @@ FILE_ENDINGS = (".md", ".py", ".pt", ".json", ".csv", ".png", ".safetensors")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 DOTTED = re.compile(r"(?<![\w./*<>{}-])([a-z_]+(?:\.[a-z_0-9]+)+)(?![\w/(-])")
 QUOTED = re.compile(r"`([a-z]+(?:_[a-z0-9]+)+)`")
-SET_KEY = re.compile(r"--set (?:KEY=VALUE|([\w.]+)=)")
+SET_KEY = re.compile(r"--set (?!(?i:key=value))([\w.]+)=")
 
 
 def sections(model, path=()):

@@ -133,7 +133,7 @@ def test_labels__all_bad_names_are_reported_at_once(make_folder):
         read_labels([folder])
     (folder / "zy.png").unlink()
     (folder / "z[1111].png").write_bytes(b"no image")
-    with pytest.raises(LabelError, match=r"(?s)2 problems.*has 3 digits; expected one per class TUM.*is no image"):
+    with pytest.raises(LabelError, match=r"(?s)2 problems.*has 3 digits; expected one each for TUM.*is no image"):
         read_labels([folder])
 
 

@@ -48,9 +48,9 @@ def make_reader(location: str, name: str) -> tuple[SlideReader, str]:
         return _remote(location, name)
     _check_file(Path(location))
     if name != "auto":
-        return with_true_levels(_make(location, name)), "asked for"
+        return with_true_levels(_make(location, name)), "requested"
     try:
-        base, reason = _make(location, "openslide"), "OpenSlide knows the format"
+        base, reason = _make(location, "openslide"), "OpenSlide supports the format"
     except UnknownFormatError as refusal:
         base, reason = _second_choice(location, refusal)
     else:
