@@ -6,16 +6,24 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from enum import Enum
+from typing import Any, Final
 
 import typer
+from typer.core import TyperCommand
 
-from wsi_lpd.errors import PeerError, WsiLpdError
+from wsi_lpd.api.batch import collect, file_error
+from wsi_lpd.api.batch import each as ended
+from wsi_lpd.errors import OptionError, PeerError, WsiLpdError
 from wsi_lpd.progress import Advance, Progress
 
+UsageError: Final = typer.BadParameter.__mro__[1]
+"""Click's, from wherever this version of Typer has Click."""
+
 EXIT_FAILED = 1
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 
@@ -30,7 +38,7 @@ def print_json(summary: dict[str, Any]) -> None:
 
 
 def set_up_logging(*, verbose: bool) -> None:
-    """Warnings of the library go to stderr as single lines; `--verbose` shows what it does as well."""
+    """Warnings of the library go to stderr as single lines; `--verbose` shows its other messages as well."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
     logging.getLogger("wsi_lpd").setLevel(logging.DEBUG if verbose else logging.INFO)
 
@@ -38,33 +46,88 @@ def set_up_logging(*, verbose: bool) -> None:
 def expect_no_matrices() -> None:
     """For commands that multiply no matrices, to be called before NumPy is imported.
 
-    NumPy and OpenCV bring an OpenBLAS each, whose threads wait actively at first: a tenth of a second of one core.
+    NumPy and OpenCV each bring an OpenBLAS, whose threads busy-wait at first: a tenth of a second of one core.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+def is_first_process() -> bool:
+    """Whether this is the only process of a training, or the first of those that torchrun has started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def log_errors_only() -> None:
-    """For all processes of one training but the first, which warns for all."""
+    """For all processes of a training but the first, which warns on behalf of all."""
     logging.getLogger("wsi_lpd").setLevel(logging.ERROR)
 
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turns our errors into one message and exit status 1, and Ctrl-C into 130; a bug keeps its traceback."""
+    """Turns our errors into one line and status 1 (2 for usage), and Ctrl-C into 130; bugs keep their traceback."""
     try:
         yield
     except PeerError as err:
         raise typer.Exit(EXIT_FAILED) from err
+    except OptionError as err:
+        raise UsageError(str(err)) from err
     except WsiLpdError as err:
         say(f"error: {err}")
         raise typer.Exit(EXIT_FAILED) from err
     except OSError as err:
-        name = f"{err.filename}: " if err.filename else ""
-        say(f"error: {name}{err.strerror or err}")
+        say(f"error: {file_error(err)}")
         raise typer.Exit(EXIT_FAILED) from err
     except KeyboardInterrupt:
-        say("interrupted; run the same command again to go on")
+        say("interrupted; run the same command again to resume")
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a command as keywords of the function of the API that bears its name.
+
+    Args:
+        values: `locals()` at the start of the command.
+    """
+    plain = {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
+    plain.pop("as_json")
+    return {**plain, "settings": plain["settings"] or ()}
+
+
+def fail_if(failed: object) -> None:
+    """Ends with status 1 if there are failures; they have been printed."""
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def each(items: Sequence[Any], name: Callable[[Any], str], work: Callable[[Any], object]) -> dict[str, WsiLpdError]:
+    """Does `work` for every item; an error is printed at once and does not stop the others.
+
+    Returns:
+        The error of each item that failed, by its name.
+    """
+    return collect(ended(items, work, name=name), len(items), say)
+
+
+class RenamingCommand(TyperCommand):
+    """A command that names the new option where an old one is given."""
+
+    renamed: dict[str, str] = {}  # noqa: RUF012 - replaced by subclasses, never changed
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuses old names in one line, and parses the others."""
+        for word in args:
+            if word == "--":
+                break
+            old = word.partition("=")[0]
+            if old in self.renamed:
+                say(f"error: {old} is now {self.renamed[old]}")
+                ctx.exit(EXIT_USAGE)
+        return super().parse_args(ctx, args)
+
+
+def renaming(**renamed: str) -> type[RenamingCommand]:
+    """A command class for old option names, without dashes, and what to use now."""
+    names = {f"--{old.replace('_', '-')}": new for old, new in renamed.items()}
+    return type("Renaming", (RenamingCommand,), {"renamed": names})
 
 
 class BarProgress(Progress):
@@ -106,40 +169,3 @@ def _bar(unit: str) -> Any:
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
-
-
-def each(items: list[Any], name: Callable[[Any], str], work: Callable[[Any], None]) -> list[tuple[str, str]]:
-    """Does `work` for every item; one that fails is told at once and does not stop the others.
-
-    Returns:
-        (name, message) of each failure, also told together at the end when there are several items.
-    """
-
-    def ended() -> Iterator[tuple[str, str | None]]:
-        for item in items:
-            try:
-                work(item)
-                yield name(item), None
-            except (WsiLpdError, OSError) as err:
-                yield name(item), str(err)
-
-    return print_failures(ended(), len(items))
-
-
-def print_failures(ended: Iterable[tuple[str, str | None]], n_items: int) -> list[tuple[str, str]]:
-    """Tells every failure at once, and all of them together when the last of several items has ended.
-
-    Args:
-        ended: (name, error message or None) of each item as it ends.
-        n_items: How many there are.
-    """
-    failures = []
-    for item, message in ended:
-        if message is not None:
-            failures.append((item, message))
-            say(f"error: {message}")
-    if failures and n_items > 1:
-        say(f"{len(failures)} of {n_items} failed:")
-        for failed, message in failures:
-            say(f"  {message if failed in message else f'{failed}: {message}'}")
-    return failures

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def reports_text(reports: Sequence[Report], protocols: Sequence[ProtocolName], draws: int) -> str:
-    """All reports; the oracle's comes last, below a heading that says what it is."""
+    """All reports; that of the oracle comes last, under a heading that says what it is."""
     ordered = sorted(reports, key=lambda report: report.gate == "oracle")
     blocks = [_report(report, protocols, draws) for report in ordered]
     if ordered[0].image_level is not None:
@@ -40,7 +40,7 @@ def _heading(report: Report) -> str:
     line = f"gate {report.gate}: {GATES[report.gate]}; refinement {report.refinement}\n"
     if report.gate != "oracle":
         return line
-    return f"=== CEILING, NOT A RESULT: the true masks told the gate which classes to allow ===\n{line}"
+    return f"=== CEILING, NOT A RESULT: the gate read the classes off the true masks ===\n{line}"
 
 
 def _table(report: Report, scores: Scores, intervals: Intervals | None, draws: int) -> str:
@@ -70,7 +70,7 @@ def _table(report: Report, scores: Scores, intervals: Intervals | None, draws: i
     lines.append(f"  {'pixel accuracy':{width}}  {_number(scores.pixel_accuracy):>7}")
     lines += _near_contours(scores) + _uncertainty(report, intervals, draws)
     if scores.absent:
-        lines.append(f"  not in the mean, as they occur nowhere: {', '.join(scores.absent)}")
+        lines.append(f"  left out of the mean, as they occur nowhere: {', '.join(scores.absent)}")
     return "\n".join(lines)
 
 
@@ -81,7 +81,7 @@ def _near_contours(scores: Scores) -> list[str]:
     lines = [f"  b. IoU is Boundary IoU, {low if low == high else f'{low} to {high}'} px deep"]
     for radius, value in scores.boundary.trimap.items():
         lines.append(
-            f"  mIoU within {radius} px of a transition between true classes {_number(value)}, "
+            f"  mIoU within {radius} px of a border between true classes {_number(value)}, "
             f"elsewhere {_number(scores.boundary.interior[radius])}"
         )
     return lines
@@ -91,7 +91,7 @@ def _uncertainty(report: Report, intervals: Intervals | None, draws: int) -> lis
     if not draws:
         return []
     if intervals is None:
-        return ["  no interval: all images are of one group (source slide), so nothing says how slides differ"]
+        return ["  no interval: all images are of one group (source slide), so differences between slides are unknown"]
     means = (("mIoU", intervals.miou), ("mDice", intervals.mdice), ("Boundary mIoU", intervals.boundary_miou))
     return [
         f"  95 % intervals ({intervals.draws:,} draws of {intervals.n_groups} groups): "
@@ -121,9 +121,9 @@ def _confusion(report: Report) -> str:
 def _image_level(scores: ImageLevelScores) -> str:
     width = max(len("class"), *(len(name) for name in scores.classes))
     lines = [
-        f"image level: calibrated presence against labels from the masks, {scores.n_images} images",
+        f"image level: calibrated presence against the labels of the masks, {scores.n_images} images",
         f"  expected calibration error {_number(scores.ece)} (15 bins), exact match {_number(scores.exact_match)}",
-        f"  {'class':{width}}  {'F1':>7} {'ECE':>7} {'images with it':>15}",
+        f"  {'class':{width}}  {'F1':>7} {'ECE':>7} {'images':>15}",
     ]
     for name, f1, ece, n in zip(scores.classes, scores.f1, scores.ece_per_class, scores.present, strict=True):
         lines.append(f"  {name:{width}}  {_number(f1):>7} {_number(ece):>7} {n:>15,}")

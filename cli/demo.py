@@ -1,4 +1,4 @@
-"""`wsi-lpd demo`."""
+"""`wsi-lpd demo`: the whole job on synthetic slides."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ from typing import Annotated
 import typer
 
 from ._console import BarProgress, print_json, say, user_errors
-from ._options import JsonOption, SetOption
+from ._options import DeviceOption, JsonOption, SetOption
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for everything the demo makes.")] = Path("demo"),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for everything the demo makes.")
+    ] = Path("demo"),
     quick: Annotated[
-        bool, typer.Option("--quick", help="Less of everything: shows that all works, not how well.")
+        bool, typer.Option("--quick", help="Small slides and little training: shows that it works, not how well.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the slides and of the training.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the slides and the training.")] = 0,
     settings: SetOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Do the whole job on generated slides: patches, training, the map of an unseen slide, its mIoU."""
+    """Run the whole job on synthetic slides.
+
+    Patches, training, the map of an unseen slide and its mIoU. Re-running resumes.
+    """
     with user_errors():
         from wsi_lpd.demo import FULL, QUICK, run_demo
 
@@ -36,8 +41,8 @@ def demo(
             tell=say,
         )
         per_class = ", ".join(f"{name} {iou:.3f}" for name, iou in result.metrics["per_class_iou"].items())
-        say(f"mIoU over the four tissue classes of the held-out slide: {result.metrics['miou']:.4f} ({per_class})")
+        say(f"mIoU of the four tissue classes on the held-out slide: {result.metrics['miou']:.4f} ({per_class})")
         say(f"picture: {result.picture}")
-        say(f"To see it in QuPath: open {result.slide}, then drag {result.overlay} onto the image.")
+        say(f"To see it in QuPath, open {result.slide} and drag {result.overlay} onto the image.")
         if as_json:
             print_json(result.metrics)

@@ -1,4 +1,4 @@
-"""`wsi-lpd encoders`: foundation encoders of pathology and their licences, or all about one encoder."""
+"""`wsi-lpd encoders`: pathology foundation encoders and their licences, or the details of one encoder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ._console import print_json, user_errors
+from ._options import JsonOption
 
 if TYPE_CHECKING:
     from wsi_lpd.models.encoders.catalogue import CatalogueEntry
@@ -18,13 +19,17 @@ def encoders(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NAME]",
-            help="A timm name, hf-hub:owner/name, or a folder in the hub's layout; without it, a list.",
+            metavar="NAME",
+            help="A timm name, hf-hub:owner/name, or a folder in the hub's layout.  [default: list all]",
+            show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """List pathology's foundation encoders, with licence and gate, or show what is known of encoder NAME."""
+    """List pathology foundation encoders, or describe one.
+
+    The list has licence, access and resolution of each encoder.
+    """
     with user_errors():
         if name is None:
             _list(as_json)
@@ -52,7 +57,7 @@ def _list(as_json: bool) -> None:
     if as_json:
         print_json({"encoders": rows})
         return
-    table = [("model.encoder", "network", "token, input px", "um/px", "licence", "gated", "here")]
+    table = [("model.encoder", "network", "token, input px", "um/px", "licence", "gated", "local")]
     for entry, row in zip(CATALOGUE, rows, strict=True):
         sizes = f"{entry.patch_px}, {entry.input_px}"
         here = "yes" if row["local"] else "no"
@@ -61,8 +66,8 @@ def _list(as_json: bool) -> None:
     for line in table:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     typer.echo(
-        "\nLicences, gates and resolutions as their cards stated them; read the card before you use one.\n"
-        "Every network of timm that gives feature maps is an encoder too: wsi-lpd encoders NAME tells about one."
+        "\nLicences, gates and resolutions are as stated on the model cards; read the card before you use one.\n"
+        "Every timm network with feature maps is an encoder too: wsi-lpd encoders NAME shows its details."
     )
 
 
@@ -85,10 +90,10 @@ def _rows(name: str, details: EncoderInfo, entry: CatalogueEntry | None) -> list
     rows = [
         ("network", f"{details.architecture}, {details.n_parameters / 1e6:,.1f} million parameters"),
         ("stages", _stages(details)),
-        ("model.scales", f"[{used}] where nothing else is set"),
+        ("model.scales", f"[{used}] by default"),
         (
             "input",
-            f"learnt from {width} x {height} px, takes {'other sizes too' if details.takes_any_size else 'no other'}",
+            f"trained at {width} x {height} px, takes {'any size' if details.takes_any_size else 'only this size'}",
         ),
         ("mean, std", f"{_numbers(details.mean)}; {_numbers(details.std)} (RGB)"),
     ]
@@ -111,15 +116,15 @@ def _whereabouts(name: str, details: EncoderInfo, entry: CatalogueEntry | None) 
     if details.local is not None:
         return str(details.local)
     if details.hub is None:
-        return "not published; model.weights names a file, else they are random"
+        return "none published: random, unless model.weights names a file"
     folder = details.hub.rpartition("/")[2]
     gate = ""
     if entry is not None and entry.gated is not False:
         gate = f"Accept the terms at https://huggingface.co/{details.hub} and `hf auth login`; then "
     choice = "timm" if entry is None and not name.startswith("hf") else name
     return (
-        f"not here. {gate}--set model.weights={choice} downloads them; offline: `hf download {details.hub} --local-dir "
-        f"{folder}` elsewhere, then --set model.encoder={name} --set model.weights={folder}"
+        f"not on this machine. {gate}--set model.weights={choice} downloads them; offline: `hf download {details.hub} "
+        f"--local-dir {folder}` elsewhere, then --set model.encoder={name} --set model.weights={folder}"
     )
 
 

@@ -1,4 +1,4 @@
-"""`wsi-lpd info`: what is known of a slide, and what the other commands would make of it."""
+"""`wsi-lpd info`: what a slide holds, and how the other commands would read it."""
 
 from __future__ import annotations
 
@@ -6,41 +6,49 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._console import EXIT_FAILED, each, expect_no_matrices, print_json, user_errors
+from wsi_lpd.api.batch import failures_json
+
+from ._console import each, expect_no_matrices, fail_if, print_json, user_errors
+from ._options import JsonOption, optional
 
 if TYPE_CHECKING:
     from wsi_lpd.slide import Slide
 
 
-def info(
-    slides: Annotated[list[str], typer.Argument(metavar="SLIDE...", help="Whole-slide images, plain images or URLs.")],
-    mpp: Annotated[
-        float | None,
-        typer.Option(
-            "--slide-mpp", "--mpp", help="Micrometres per pixel, where the file's own word is wrong or missing."
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead.")] = False,
-) -> None:
-    """Show what is in SLIDE: size, levels, reader, resolution and where it comes from, tissue."""
+SlidesArgument = Annotated[list[str], typer.Argument(metavar="SLIDE", help="Whole-slide images, plain images or URLs.")]
+SlideMppOption = Annotated[
+    float | None,
+    optional(
+        "--slide-mpp",
+        metavar="MPP",
+        help="Micrometres per pixel of the slides, if the files state none or a wrong value.",
+        default="what each slide states",
+    ),
+]
+
+
+def info(slides: SlidesArgument, slide_mpp: SlideMppOption = None, as_json: JsonOption = False) -> None:
+    """Show size, levels, resolution and tissue of slides.
+
+    Also the reader, the source of the resolution, and warnings.
+    """
     expect_no_matrices()
     found: list[dict[str, Any]] = []
 
     def work(path: str) -> None:
-        details = _details(path, mpp)
-        found.append(details)
+        description = _description(path, slide_mpp)
+        found.append(description)
         if not as_json:
-            typer.echo(_text(details))
+            typer.echo(_text(description))
 
     with user_errors():
-        failures = each(list(slides), str, work)
+        failed = each(slides, str, work)
     if as_json:
-        print_json({"slides": found, "failed": [{"slide": name, "error": message} for name, message in failures]})
-    if failures:
-        raise typer.Exit(EXIT_FAILED)
+        print_json({"slides": found, "failed": failures_json(failed)})
+    fail_if(failed)
 
 
-def _details(path: str, mpp: float | None) -> dict[str, Any]:
+def _description(path: str, mpp: float | None) -> dict[str, Any]:
     from wsi_lpd.slide import open_slide
 
     with open_slide(path, mpp=mpp) as slide:
@@ -68,13 +76,13 @@ def _details(path: str, mpp: float | None) -> dict[str, Any]:
             "background": list(slide.background),
             "associated_images": list(slide.associated),
             "fingerprint": slide.fingerprint,
-            "warnings": list(slide.warnings),
+            "warnings": [] if resolution is None else list(resolution.warnings),
             **_tissue(slide),
         }
 
 
 def _tissue(slide: Slide) -> dict[str, Any]:
-    """The share of tissue; a slide that is not bright-field is told of, not refused: it can be read."""
+    """The share of tissue; a slide that is not bright-field is reported, not refused: it can be read."""
     from wsi_lpd.config import TissueConfig
     from wsi_lpd.slide import NotBrightFieldError, find_tissue
 
@@ -86,46 +94,48 @@ def _tissue(slide: Slide) -> dict[str, Any]:
     return {"bright_field": True, "tissue_share": tissue.share, "tissue_mm2": mm2}
 
 
-def _text(details: dict[str, Any]) -> str:
-    lines = [details["slide"], *(f"  {key:<12}{text}" for key, text in _rows(details))]
-    return "\n".join([*lines, *(f"  warning     {text}" for text in details["warnings"])])
+def _text(d: dict[str, Any]) -> str:
+    lines = [d["slide"], *(f"  {key:<12}{text}" for key, text in _rows(d))]
+    return "\n".join([*lines, *(f"  warning     {text}" for text in d["warnings"])])
 
 
-def _rows(details: dict[str, Any]) -> list[tuple[str, str]]:
-    levels = ", ".join(f"{x['width_px']}x{x['height_px']} (/{x['downsample']:.4g})" for x in details["levels"])
-    # One statement that is used would only be said twice.
-    statements = [] if len(details["mpp_candidates"]) == 1 and details["mpp"] is not None else details["mpp_candidates"]
+def _rows(d: dict[str, Any]) -> list[tuple[str, str]]:
+    levels = ", ".join(f"{x['width_px']}x{x['height_px']} (/{x['downsample']:.4g})" for x in d["levels"])
+    candidates = d["mpp_candidates"]
+    # A single statement that is used is in the row above.
+    statements = [] if len(candidates) == 1 and d["mpp"] is not None else candidates
     rows = [
-        ("size", f"{details['width_px']} x {details['height_px']} px{_extent(details)}"),
-        ("levels", f"{len(details['levels'])}: {levels}"),
-        ("vendor", details["vendor"] or "not stated"),
-        ("reader", f"{details['reader']} ({details['reader_reason']})"),
-        ("resolution", _resolution(details)),
+        ("size", f"{d['width_px']} x {d['height_px']} px{_extent(d)}"),
+        ("levels", f"{len(d['levels'])}: {levels}"),
+        ("vendor", d["vendor"] or "not stated"),
+        ("reader", f"{d['reader']} ({d['reader_reason']})"),
+        ("resolution", _resolution(d)),
         *(("", f"{c['source']}: {_both(c)} um/px, {c['verdict']}") for c in statements),
-        ("objective", "not stated" if details["objective_power"] is None else f"{details['objective_power']:g}x"),
+        (
+            "objective",
+            "not stated" if d["objective_power"] is None else f"{d['objective_power']:g}x",
+        ),
     ]
-    if details["bounds"] is not None:
-        x, y, width, height = details["bounds"]
-        rows.append(("bounds", f"{width} x {height} px at {x}, {y} (QuPath shows this part only)"))
-    if details["associated_images"]:
-        rows.append(("with it", ", ".join(details["associated_images"])))
-    return [*rows, ("tissue", _tissue_text(details))]
+    if d["bounds"] is not None:
+        x, y, width, height = d["bounds"]
+        rows.append(("bounds", f"{width} x {height} px at {x}, {y} (QuPath shows only this part)"))
+    if d["associated_images"]:
+        rows.append(("images", ", ".join(d["associated_images"])))
+    return [*rows, ("tissue", _tissue_text(d))]
 
 
-def _extent(details: dict[str, Any]) -> str:
-    if details["mpp"] is None:
+def _extent(d: dict[str, Any]) -> str:
+    if d["mpp"] is None:
         return ""
-    return (
-        f" = {details['width_px'] * details['mpp'] / 1000:.3g} x {details['height_px'] * details['mpp'] / 1000:.3g} mm"
-    )
+    return f" = {d['width_px'] * d['mpp'] / 1000:.3g} x {d['height_px'] * d['mpp'] / 1000:.3g} mm"
 
 
-def _resolution(details: dict[str, Any]) -> str:
-    if details["mpp"] is None:
-        power = details["objective_power"]
-        hint = "" if power is None else f" (its objective suggests about {10 / power:g})"
-        return f"not known: pass --slide-mpp to tile and segment it{hint}"
-    return f"{details['mpp']:.5g} um/px, from {details['mpp_source']}"
+def _resolution(d: dict[str, Any]) -> str:
+    if d["mpp"] is None:
+        power = d["objective_power"]
+        hint = "" if power is None else f" (the objective suggests about {10 / power:g})"
+        return f"not stated: pass --slide-mpp to tile or segment it{hint}"
+    return f"{d['mpp']:.5g} um/px, from {d['mpp_source']}"
 
 
 def _both(candidate: dict[str, Any]) -> str:
@@ -133,10 +143,10 @@ def _both(candidate: dict[str, Any]) -> str:
     return x if x == y else f"{x} x {y}"
 
 
-def _tissue_text(details: dict[str, Any]) -> str:
-    if not details["bright_field"]:
-        return "not looked for: bright on dark, like fluorescence or a label image, not bright-field"
-    if details["tissue_share"] == 0:
+def _tissue_text(d: dict[str, Any]) -> str:
+    if not d["bright_field"]:
+        return "not searched: bright on dark, such as fluorescence or a label image, not bright-field"
+    if d["tissue_share"] == 0:
         return "none found"
-    area = "" if details["tissue_mm2"] is None else f", {details['tissue_mm2']:.3g} mm2"
-    return f"{details['tissue_share']:.1%} of the slide{area}"
+    area = "" if d["tissue_mm2"] is None else f", {d['tissue_mm2']:.3g} mm2"
+    return f"{d['tissue_share']:.1%} of the slide{area}"

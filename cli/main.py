@@ -1,16 +1,16 @@
-"""The program `wsi-lpd`: one sub-command per module of this folder."""
+"""The program `wsi-lpd`: one command per module of this folder."""
 
 from __future__ import annotations
 
 import gc
 import os
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from wsi_lpd import __version__
 
-from ._console import set_up_logging
+from ._console import renaming, set_up_logging
 from .demo import demo
 from .encoders import encoders
 from .evaluate import evaluate
@@ -23,15 +23,15 @@ from .synth import synth
 from .tile import tile
 from .train import train
 
-# Torch's C++ side has advice for programmers (unused parameters of a warm-up); it reads this when it is imported.
+# Torch's C++ side logs advice for programmers (unused parameters of a warm-up) unless this is set before its import.
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 app = typer.Typer(
-    help="Image-level patch labels in, a whole-slide tissue map that loads in QuPath out.",
+    help="From image-level patch labels to whole-slide tissue maps that load in QuPath: tile, train, segment.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 
 
@@ -43,23 +43,25 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what is done.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print more about what is going on.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     set_up_logging(verbose=verbose)
 
 
+_MPP: Final = {"mpp": "--slide-mpp"}
+
 app.command("demo")(demo)
 app.command("encoders")(encoders)
-app.command("evaluate")(evaluate)
-app.command("info")(info)
+app.command("evaluate", cls=renaming(**_MPP))(evaluate)
+app.command("info", cls=renaming(**_MPP))(info)
 app.command("pretrain")(pretrain)
 app.command("prototypes")(prototypes)
 app.command("pseudo-mask")(pseudo_mask)
-app.command("segment")(segment)
-app.command("synth")(synth)
+app.command("segment", cls=renaming(**_MPP, overlay="--picture"))(segment)
+app.command("synth", cls=renaming(**_MPP))(synth)
 app.command("tile")(tile)
 app.command("train")(train)
 
@@ -69,4 +71,4 @@ def run() -> None:
     try:
         app()
     finally:
-        gc.freeze()  # Python would look for garbage in all that was imported, for a tenth of a second, and then end.
+        gc.freeze()  # else Python searches all modules for garbage before it exits, a tenth of a second.

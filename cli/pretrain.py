@@ -1,4 +1,4 @@
-"""`wsi-lpd pretrain`."""
+"""`wsi-lpd pretrain`: encoder weights from patches without labels."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Annotated
 import typer
 
 from ._console import BarProgress, print_json, say, user_errors
-from ._options import ConfigOption, JsonOption, SetOption
+from ._options import ConfigOption, DeviceOption, JsonOption, SetOption
 
 
 def pretrain(
     patches: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PATCHES...",
+            metavar="PATCHES",
             help="Stores made by `tile`, folders of them, patches.csv (labelled or not), or folders of images.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the weights.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the weights.")],
     config: ConfigOption = None,
     settings: SetOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Give the encoder a start from PATCHES without labels (VICReg), for `train --set model.weights=OUT`.
+    """Pretrain the encoder on unlabelled patches.
 
-    Running it again goes on where it was stopped.
+    The method is VICReg; use the weights with `train --set model.weights=OUT`. Re-running resumes.
     """
     with user_errors():
         from wsi_lpd.config import load_config
@@ -39,9 +39,9 @@ def pretrain(
         say(f"{len(table)} patches of {len(set(table.groups))} slides or images, {resolved.model.encoder}")
         done = pretrain_encoder(table, resolved, out=out, device=device, progress=BarProgress())
         if done.was_finished:
-            say(f"{done.path}: was finished already; another --out pretrains again")
+            say(f"{done.path}: already finished; use another --out to pretrain again")
         else:
-            numbers = ", ".join(f"{name} {value:.3f}" for name, value in done.metrics.items())
-            say(f"{done.path}: {numbers}; use it with --set model.weights={done.path}")
+            metrics = ", ".join(f"{name} {value:.3f}" for name, value in done.metrics.items())
+            say(f"{done.path}: {metrics}; use it with --set model.weights={done.path}")
         if as_json:
             print_json({"weights": str(done.path), "was_finished": done.was_finished, "metrics": done.metrics})

@@ -1,4 +1,4 @@
-"""`wsi-lpd prototypes`."""
+"""`wsi-lpd prototypes`: what each prototype has learnt."""
 
 from __future__ import annotations
 
@@ -8,30 +8,40 @@ from typing import Annotated, Final
 import typer
 
 from ._console import BarProgress, print_json, say, user_errors
-from ._options import JsonOption
+from ._options import DeviceOption, JsonOption, ModelOption, optional
 
 _LABELS: Final = Path("patches.csv")
 
 
+LabelsOption = Annotated[
+    list[Path] | None,
+    optional(
+        "--labels",
+        metavar="PATH",
+        help="Labelled patches to show, as for train; may be repeated. Of the labels the model was trained with, only "
+        "the held-out patches are shown.",
+        default="patches.csv",
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    optional("--out", "-o", metavar="FOLDER", help="Folder to write to.", default="the run folder"),
+]
+
+
 def prototypes(
-    model: Annotated[
-        Path | None, typer.Option(help="Run folder; without it $WSI_LPD_MODEL, then the newest run in runs/.")
-    ] = None,
-    labels: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--labels",
-            help="Labelled patches to look at, as for train; without it patches.csv here. Of the labels the model was "
-            "trained with, the held-out patches are looked at. May be repeated.",
-        ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to; without it the run's.")] = None,
-    patches: Annotated[int, typer.Option(min=1, help="Look at no more patches than this.")] = 1000,
-    top: Annotated[int, typer.Option(min=1, help="Patches to show per prototype.")] = 6,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    model: ModelOption = None,
+    labels: LabelsOption = None,
+    out: OutOption = None,
+    patches: Annotated[int, typer.Option("--patches", min=1, metavar="N", help="Search at most N patches.")] = 1000,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="Show N patches per prototype.")] = 6,
+    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Draw what each prototype has learnt: prototypes.png, prototypes.html and the numbers in prototypes.json."""
+    """Show what each prototype has learnt.
+
+    Writes prototypes.png, prototypes.html and, with the numbers, prototypes.json.
+    """
     with user_errors():
         from wsi_lpd.errors import LabelError
         from wsi_lpd.labels.sources import read_labels
@@ -44,7 +54,7 @@ def prototypes(
         run = find_run(model)
         network, card = load_network(run)
         if labels is None and not _LABELS.is_file():
-            raise LabelError(f"{_LABELS}: is not here; name the labelled patches to look at with --labels FILE")
+            raise LabelError(f"{_LABELS}: no such file; name the labelled patches with --labels FILE")
         given = read_labels([_LABELS] if labels is None else labels, classes=card.label_columns)
         table, what = patches_of_run(given, card)
         findings = find_prototypes(

@@ -1,4 +1,4 @@
-"""`wsi-lpd pseudo-mask`."""
+"""`wsi-lpd pseudo-mask`: masks of the training patches, to train a decoder on."""
 
 from __future__ import annotations
 
@@ -9,25 +9,32 @@ from typing import Annotated
 import typer
 
 from ._console import BarProgress, print_json, say, user_errors
-from ._options import ConfigOption, JsonOption, OverwriteOption, SetOption
+from ._options import ConfigOption, DeviceOption, JsonOption, ModelOption, OverwriteOption, SetOption
+
+LabelsOption = Annotated[
+    list[Path],
+    typer.Option(
+        "--labels", metavar="PATH", help="The labels that the model was trained with, as for train; may be repeated."
+    ),
+]
 
 
 def pseudo_mask(
-    labels: Annotated[
-        list[Path],
-        typer.Option("--labels", help="The labels that the model was trained with, as for train; may be repeated."),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of masks to write.")],
-    model: Annotated[
-        Path | None, typer.Option(help="Run folder; without it $WSI_LPD_MODEL, then the newest run in runs/.")
-    ] = None,
+    labels: LabelsOption,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the masks.")],
+    model: ModelOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a model say where the labelled tissues of its training patches lie, for `train --set method=decoder`."""
+    """Make pseudo-masks of a model's training patches.
+
+    They say where in a patch its labelled tissues lie; train a decoder on them with `train --set method=decoder`.
+
+    Re-running resumes; --overwrite starts over.
+    """
     with user_errors():
         from wsi_lpd.config import load_config
         from wsi_lpd.labels.sources import read_labels
@@ -42,6 +49,6 @@ def pseudo_mask(
     for line in summary.summary_lines():
         say(line)
     if summary.was_finished:
-        say(f"{out}: was there already; --overwrite makes it anew")
+        say(f"{out}: already finished; --overwrite starts over")
     if as_json:
         print_json({**asdict(summary), "path": str(summary.path)})

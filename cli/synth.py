@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._console import EXIT_FAILED, BarProgress, each, print_json, say, user_errors
+from wsi_lpd.api.batch import failures_json
+
+from ._console import BarProgress, each, fail_if, print_json, say, user_errors
 from ._options import JsonOption, OverwriteOption
 
 if TYPE_CHECKING:
@@ -17,38 +19,54 @@ if TYPE_CHECKING:
     from wsi_lpd.types import Size
 
 
+OutOption = Annotated[
+    Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for the slides and their truth.")
+]
+SizeOption = Annotated[
+    str,
+    typer.Option("--size", metavar="PX|WxH", help="Size of each slide in pixels, such as 8192 or 8192x6144."),
+]
+SlidesOption = Annotated[int, typer.Option("--slides", "-n", min=1, metavar="N", help="Number of slides.")]
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, metavar="N", help="Seed of the first slide; each further slide takes the next.")
+]
+SlideMppOption = Annotated[float, typer.Option("--slide-mpp", metavar="MPP", help="Micrometres per pixel.")]
+PenOption = Annotated[bool, typer.Option("--pen", help="Add felt-pen marks.")]
+GeojsonOption = Annotated[
+    bool, typer.Option("--no-geojson", help="Write the truth as a label image only, not as polygons.")
+]
+
+
 def synth(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the slides and their truth.")],
-    size: Annotated[
-        str, typer.Option("--size", metavar="PX|WxH", help="Size of a slide in pixels, such as 8192 or 8192x6144.")
-    ] = "8192",
-    slides: Annotated[int, typer.Option("--slides", "-n", min=1, help="How many slides.")] = 1,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the first slide; the next has the next.")] = 0,
-    mpp: Annotated[float, typer.Option("--mpp", help="Micrometres per pixel.")] = 0.25,
-    pen: Annotated[bool, typer.Option("--pen", help="Draw felt-pen marks.")] = False,
-    no_geojson: Annotated[
-        bool, typer.Option("--no-geojson", help="Leave out the truth as polygons; the label image is always written.")
-    ] = False,
+    out: OutOption,
+    size: SizeOption = "8192",
+    slides: SlidesOption = 1,
+    seed: SeedOption = 0,
+    slide_mpp: SlideMppOption = 0.25,
+    pen: PenOption = False,
+    no_geojson: GeojsonOption = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make synthetic H&E slides: synth-<seed>.svs with .truth.tif (label image) and .truth.geojson (QuPath)."""
+    """Make synthetic H&E slides with exact truth.
+
+    Writes synth-<seed>.svs with .truth.tif (label image) and .truth.geojson (for QuPath).
+    """
     size_px = _parse_size(size)
-    _check_mpp(mpp)
+    _check_mpp(slide_mpp)
     made: list[dict[str, Any]] = []
 
     def make(number: int) -> None:
         path = out / f"synth-{number}.svs"
-        slide, is_new = _make(path, size_px, number, mpp, pen, not no_geojson, overwrite)
+        slide, is_new = _make(path, size_px, number, slide_mpp, pen, not no_geojson, overwrite)
         say(_line(slide, is_new=is_new))
         made.append(_summary(slide, is_new=is_new))
 
     with user_errors():
-        failures = each(list(range(seed, seed + slides)), lambda n: f"synth-{n}.svs", make)
+        failed = each(range(seed, seed + slides), lambda n: f"synth-{n}.svs", make)
     if as_json:
-        print_json({"slides": made, "failed": [{"slide": name, "error": message} for name, message in failures]})
-    if failures:
-        raise typer.Exit(EXIT_FAILED)
+        print_json({"slides": made, "failed": failures_json(failed)})
+    fail_if(failed)
 
 
 def _make(
@@ -68,9 +86,9 @@ def _make(
 
 def _line(slide: SyntheticSlide, *, is_new: bool) -> str:
     if not is_new:
-        return f"{slide.path}: is there already, nothing to do (--overwrite makes it anew)"
+        return f"{slide.path}: already finished; --overwrite starts over"
     truth = slide.truth_image.name if slide.truth_geojson is None else f"{slide.truth_image.name}, .geojson"
-    polygons = " (no polygons: --no-geojson)" if slide.truth_geojson is None else ""
+    polygons = " (no polygons)" if slide.truth_geojson is None else ""
     return f"{slide.path}: {slide.size_px.width} x {slide.size_px.height} px, truth {truth}{polygons}"
 
 
@@ -97,4 +115,4 @@ def _check_mpp(mpp: float) -> None:
     from wsi_lpd.synthetic import MAX_MPP, MIN_MPP
 
     if not MIN_MPP <= mpp <= MAX_MPP:
-        raise typer.BadParameter(f"{mpp:g}; choose {MIN_MPP:g} to {MAX_MPP:g} um/px", param_hint="--mpp")
+        raise typer.BadParameter(f"{mpp:g}; expected {MIN_MPP:g} to {MAX_MPP:g} um/px", param_hint="--slide-mpp")

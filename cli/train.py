@@ -1,4 +1,4 @@
-"""`wsi-lpd train`."""
+"""`wsi-lpd train`: image-level patch labels to a model."""
 
 from __future__ import annotations
 
@@ -6,76 +6,74 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from ._console import BarProgress, given, is_first_process, log_errors_only, print_json, say, user_errors
+from ._options import ConfigOption, DeviceOption, JsonOption, LabelsOption, SetOption, optional
 
-from ._console import BarProgress, log_errors_only, print_json, say, user_errors
-from ._options import ConfigOption, JsonOption, SetOption, class_names
+ValOption = Annotated[
+    list[Path] | None,
+    optional(
+        "--val",
+        metavar="PATH",
+        help="Labels of held-out patches, in the same forms; may be repeated.",
+        default="hold out whole slides",
+    ),
+]
+ClassesOption = Annotated[
+    str | None,
+    optional(
+        "--classes",
+        metavar="A,B,C",
+        help="Class names, for labels that do not state them.",
+        default="the names in the labels",
+    ),
+]
+MasksOption = Annotated[
+    Path | None,
+    optional(
+        "--masks",
+        metavar="FOLDER",
+        help="Pseudo-masks made by `pseudo-mask`, for --set method=decoder.",
+        default="none",
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    optional("--out", "-o", metavar="FOLDER", help="Run folder.", default="runs/<time>-<name>"),
+]
+ResumeOption = Annotated[
+    bool | None,
+    optional(
+        "--resume/--no-resume",
+        help="Insist on resuming an unfinished run, or always start a new one.",
+        default="resume a run of the same configuration and data",
+    ),
+]
 
 
 def train(
-    labels: Annotated[
-        list[Path],
-        typer.Option(
-            "--labels",
-            help="patches.csv, a CSV of images, or a folder of patches with labels in their names; may be repeated.",
-        ),
-    ],
-    val: Annotated[
-        list[Path] | None,
-        typer.Option("--val", help="Labels of held-out patches, same forms; without it whole slides are held out."),
-    ] = None,
-    classes: Annotated[
-        str | None, typer.Option(help="Class names, comma-separated, where the labels do not state them.")
-    ] = None,
-    masks: Annotated[
-        Path | None, typer.Option(help="Pseudo masks made by `pseudo-mask`, for --set method=decoder.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; without it runs/<time>-<name>.")] = None,
+    labels: LabelsOption,
+    val: ValOption = None,
+    classes: ClassesOption = None,
+    masks: MasksOption = None,
+    out: OutOption = None,
     config: ConfigOption = None,
     settings: SetOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    resume: Annotated[
-        bool | None,
-        typer.Option(
-            "--resume/--no-resume",
-            help="Go on with an unfinished run, or never do; by default an unfinished run of the same "
-            "configuration and data is gone on with.",
-        ),
-    ] = None,
+    device: DeviceOption = "auto",
+    resume: ResumeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model from image-level patch labels."""
-    names = class_names(classes)
-    if os.environ.get("WORLD_SIZE", "1") != "1":  # torch else tells every process's user about its inner life
+    """Train a model from image-level patch labels.
+
+    Re-running resumes an unfinished run of the same configuration and data.
+    """
+    options = given(locals())
+    if os.environ.get("WORLD_SIZE", "1") != "1":  # every process of torch would log its internals
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    if not is_first_process():
+        log_errors_only()
     with user_errors():
-        from wsi_lpd.config import load_config
-        from wsi_lpd.labels.sources import class_balance
-        from wsi_lpd.training.processes import joined
-        from wsi_lpd.training.run.job import load_training_data
-        from wsi_lpd.training.run.job import train as train_run
+        from wsi_lpd.api import train as train_model
 
-        with joined(device) as processes:
-            if not processes.is_first:
-                log_errors_only()
-            tell = say if processes.is_first else _nobody
-            resolved = load_config(config, settings if settings is not None else ())
-            data = load_training_data(labels, val if val is not None else (), resolved, classes=names, masks=masks)
-            for line in class_balance(data.training):
-                tell(line)
-            if resolved.model.weights == "none":
-                tell(
-                    f"{resolved.model.encoder} starts from random weights; for published ones: "
-                    "--set model.weights=timm (downloads them), or a local file"
-                )
-            run = train_run(data, resolved, out=out, resume=resume, device=device, progress=BarProgress())
-            if run.was_finished:
-                tell(f"{run.path}: was finished already; another --out or --no-resume trains again")
-            else:
-                tell(f"{run.path}: {', '.join(f'{name} {value:.3f}' for name, value in run.metrics.items())}")
-            if as_json and processes.is_first:
-                print_json({"run": str(run.path), "was_finished": run.was_finished, "metrics": run.metrics})
-
-
-def _nobody(text: str) -> None:
-    """What the other processes of one training tell: the first speaks for all."""
+        run = train_model(**options, progress=BarProgress(), tell=say)
+    if as_json and is_first_process():
+        print_json({"run": str(run.path), "was_finished": run.was_finished, "metrics": run.metrics})

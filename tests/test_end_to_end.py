@@ -52,7 +52,7 @@ def segment(work, out, *options, status=0):
 
 def test_the_three_commands__end_in_an_overlay_that_qupath_takes(work, tmp_path):
     out = tmp_path / "mask.geojson"
-    told = segment(work, out, "--mask", tmp_path / "m.ome.tif", "--overlay", tmp_path / "o.png")
+    told = segment(work, out, "--mask", tmp_path / "m.ome.tif", "--picture", tmp_path / "o.png")
     assert check_overlay_file(out) == []
     overlay = load_overlay(out)
     assert told["slides"][0]["n_regions"] == len(overlay.annotations) > 0

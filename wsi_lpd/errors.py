@@ -4,6 +4,10 @@ Every message names the file or key and says what was found, what was expected a
 the message of any `WsiLpdError` and exits with status 1; any other exception is a bug and keeps its traceback.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+
 
 class WsiLpdError(Exception):
     """Base class of the errors that a user can act on."""
@@ -47,6 +51,28 @@ class ClusterError(WsiLpdError):
 
 class TrainingError(WsiLpdError):
     """Training cannot start or continue."""
+
+
+class OptionError(WsiLpdError):
+    """Options contradict each other, or one has a value it cannot have; the command line ends with status 2."""
+
+
+class FileError(WsiLpdError):
+    """The operating system refuses to read or write a file; the message is the file and the system's reason."""
+
+
+class BatchError(WsiLpdError):
+    """Some items of a call failed while the others were done.
+
+    Attributes:
+        failed: Error message of each item that failed, by its name.
+        result: What the call returns for the items that were done.
+    """
+
+    def __init__(self, message: str, *, failed: Mapping[str, str], result: object) -> None:
+        super().__init__(message)
+        self.failed = dict(failed)
+        self.result = result
 
 
 class PeerError(TrainingError):

@@ -56,7 +56,7 @@ def test_json__is_one_object(slide: Path) -> None:
 
 
 def test_mpp__given_wins_and_the_difference_is_told(slide: Path) -> None:
-    _, out, _ = run(str(slide), "--mpp", "0.25")
+    _, out, _ = run(str(slide), "--slide-mpp", "0.25")
     assert "0.25 um/px, from --slide-mpp" in out
     assert "openslide.mpp-x: 0.499 um/px, not used: differs from --slide-mpp" in out
     assert "warning" in out

@@ -34,7 +34,7 @@ def test_weights__are_made_once_and_named_for_train(tmp_path, pretrain):
     assert told == {"weights": str(tmp_path / "start"), "was_finished": False, "metrics": told["metrics"]}
     assert told["metrics"].keys() == {"loss", "feature_std"}
     assert told_again == told | {"was_finished": True}
-    assert "was finished already; another --out" in again.stderr
+    assert "already finished; use another --out" in again.stderr
 
 
 def test_bad_input__is_one_line_and_status_1(tmp_path, pretrain):

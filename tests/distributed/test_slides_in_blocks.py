@@ -88,7 +88,7 @@ def test_tile_in_blocks__writes_the_store_of_one_process_though_a_worker_dies(
     who = written(folder)
     assert sorted(who) == list(range(14))
     assert len(set(who.values())) > 1
-    assert "is finished already" in tile(slide, "--out", there, "--scheduler", choice.scheduler)
+    assert "already finished" in tile(slide, "--out", there, "--scheduler", choice.scheduler)
 
 
 def test_a_store_that_one_process_left__is_finished_in_blocks_and_the_other_way_round(
@@ -106,7 +106,7 @@ def test_a_store_that_one_process_left__is_finished_in_blocks_and_the_other_way_
     with monkeypatch.context() as context:
         context.setattr("wsi_lpd.tiling.tiler.write_missing", only_two)
         assert "interrupted" in tile(slide, "--out", there)
-    assert "went on with an unfinished one" in tile(slide, "--out", there, "--scheduler", choice.scheduler)
+    assert "(resumed)" in tile(slide, "--out", there, "--scheduler", choice.scheduler)
     assert sorted(written(folder)) == [i for i in range(14) if i not in (3, 7)]
     assert files_of(there) == files_of(here)
 

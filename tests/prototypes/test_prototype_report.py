@@ -154,7 +154,7 @@ def test_no_labels__is_told(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = command("--model", run)
     assert done.exit_code == 1
-    assert "patches.csv: is not here; name the labelled patches to look at with --labels FILE" in done.stderr
+    assert "patches.csv: no such file; name the labelled patches with --labels FILE" in done.stderr
 
 
 def test_patches_csv_here__is_the_default(run, labels_csv, tmp_path, monkeypatch):

@@ -140,7 +140,7 @@ def test_masks_that_were_interrupted__are_gone_on_with_to_the_same_bytes(work, t
         return real(maker, table, rows)
 
     monkeypatch.setattr(job, "_masks_of", counted)
-    assert "go on" in run(*words, "--out", tmp_path / "stopped", status=130).stderr
+    assert "to resume" in run(*words, "--out", tmp_path / "stopped", status=130).stderr
     assert not (tmp_path / "stopped").exists()
     seen[:] = []
     run(*words, "--out", tmp_path / "stopped", status=130)

@@ -54,7 +54,7 @@ def table_over(tmp_path, make_meta):
                 new.create_array(array, data=old[array][...])
             if form == "zip":
                 store.close()
-        rows = [f"{name},{i},s,0,{i},1,{a},{b}" for i, (a, b) in enumerate(LABELS)]
+        rows = [f"{name},{i},s,{2 * i},{2 * i + 1},1,{a},{b}" for i, (a, b) in enumerate(LABELS)]
         path = tmp_path / "patches.csv"
         path.write_text("\n".join(["store,index,slide,x,y,tissue,dots,stripes", *rows]) + "\n")
         return path, pixels

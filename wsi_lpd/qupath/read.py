@@ -25,7 +25,6 @@ _GEOMETRIES: Final = ("Point", "MultiPoint", "LineString", "MultiLineString", "P
 _NOT_REGIONS: Final = ("root", "tmaCore", "tma_core", "PathRootObject", "TMACoreObject")
 _OLD_OBJECT_TYPES: Final = ("PathRootObject", "TMACoreObject")
 _ELLIPSE_POINTS: Final = 128
-_NO_COLOR: Final = (128, 128, 128)
 _LARGEST_COLOR: Final = 2**31
 _MOST_BYTES: Final = 2**29
 """Of a file, unpacked: QuPath needs some twenty times as much memory to open it."""
@@ -57,44 +56,6 @@ class OverlayFile:
     skipped: Counter[str]
     metadata: Mapping[str, str]
     colors: Mapping[str, tuple[int, int, int]]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in order of first appearance."""
-        return tuple(dict.fromkeys(a.class_name for a in self.annotations if a.class_name is not None))
-
-    def to_shapely(self) -> dict[str | None, Any]:
-        """One shapely MultiPolygon per class (None: areas without one), in level-0 pixels of the overlay."""
-        parts: dict[str | None, list[Any]] = {}
-        for annotation in self.annotations:
-            parts.setdefault(annotation.class_name, []).extend(shapely.get_parts(annotation.geometry))
-        return {name: shapely.MultiPolygon(polygons) for name, polygons in parts.items()}
-
-    def to_geojson(self) -> geojson.FeatureCollection:
-        """The areas as features of the `geojson` package, with class, colour and name as QuPath has them."""
-        return geojson.FeatureCollection([self._feature(annotation) for annotation in self.annotations])
-
-    def to_geopandas(self) -> Any:
-        """A GeoDataFrame with columns `class_name`, `name` and `geometry`, without a coordinate system (pixels).
-
-        Raises:
-            OverlayError: If geopandas is not installed.
-        """
-        try:
-            import geopandas
-        except ImportError as err:
-            raise OverlayError("to_geopandas needs geopandas; pip install geopandas, or use to_shapely") from err
-        columns = {"class_name": [a.class_name for a in self.annotations], "name": [a.name for a in self.annotations]}
-        return geopandas.GeoDataFrame(columns, geometry=[a.geometry for a in self.annotations])
-
-    def _feature(self, annotation: Annotation) -> geojson.Feature:
-        properties: dict[str, Any] = {"objectType": "annotation"}
-        if annotation.name is not None:
-            properties["name"] = annotation.name
-        if annotation.class_name is not None:
-            color = self.colors.get(annotation.class_name, _NO_COLOR)
-            properties["classification"] = {"name": annotation.class_name, "color": list(color)}
-        return geojson.Feature(geometry=shapely.geometry.mapping(annotation.geometry), properties=properties)
 
 
 def load_overlay(path: Path) -> OverlayFile:

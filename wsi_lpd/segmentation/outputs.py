@@ -53,7 +53,7 @@ def output_paths(
     if not is_file and out.suffix and not out.is_dir():
         raise OverlayError(f"--out {out}: QuPath opens {', '.join(_OVERLAY_ENDINGS)}; name such a file, or a folder")
     if (mask is not None or picture is not None) and len(slides) > 1:
-        raise OverlayError("--mask and --overlay name one file each; give one slide at a time")
+        raise OverlayError("--mask and --picture name one file each; give one slide at a time")
     if is_file:
         return {slides[0]: Outputs(out, mask, picture)}
     targets: dict[str, Outputs] = {}

@@ -14,6 +14,7 @@ has rewritten (other codecs, chunks or shards, version 2, in a zip file, at a UR
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -48,8 +49,8 @@ class PatchStore:
         StoreError: When opened, if there is no store at `path`, or one that this version cannot read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path = Path(path)
         self._groups = PerProcess(functools.partial(_open, path))
         self.meta = _meta_of(self._groups.get().attributes, path)
         self._items = PerProcess(self._patches)
@@ -62,7 +63,7 @@ class PatchStore:
         self._n_patches = shape[0]
 
     @classmethod
-    def open(cls, path: Path) -> PatchStore:
+    def open(cls, path: str | os.PathLike[str]) -> PatchStore:
         """Opens the finished store at `path`."""
         return cls(path)
 
