@@ -57,9 +57,9 @@ def _from_geojson(path: Path, slide: Slide, size_px: Size) -> BoolArray:
     try:
         tissue = read_regions(path, slide_px=slide.size_px, bounds=slide.bounds).tissue()
     except OverlayError as err:
-        raise SlideError(f"tissue.mask {err}") from err
+        raise SlideError(f"tissue mask {err}") from err
     if not tissue:
-        raise SlideError(f"tissue.mask {path}: has no areas; draw annotations around the tissue and export them")
+        raise SlideError(f"tissue mask {path}: has no areas; draw annotations around the tissue and export them")
     mask = np.zeros((size_px.height, size_px.width), np.uint8)
     scale = np.array([size_px.width / slide.size_px.width, size_px.height / slide.size_px.height])
     for geometry in tissue:
