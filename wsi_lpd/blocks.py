@@ -1,4 +1,4 @@
-"""One slide as blocks of consecutive pieces (strips of a map, shards of a store) that several workers make."""
+"""Splits the work on one slide into blocks of consecutive pieces (strips of a map, shards of a store) for workers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
 BLOCKS_PER_SLOT = 2
-"""Blocks for each task that a cluster runs at a time: they take different times, and a worker that has done its only
-one would wait for the slowest. The more there are, the more is done twice."""
+"""Blocks per task that the cluster runs at a time. Blocks take different times, so with one each the fast workers would
+wait for the slowest; every further block repeats some work."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class WorkLeft:
     """A slide that is begun: what others may do of it before it is finished.
 
     Attributes:
-        missing: Numbers of the pieces that are not there, ascending.
-        costs: What each of them costs beside the others.
-        least: Fewest pieces in a block, so that what every block does anew stays small beside them.
-        resumed: Whether an earlier run has left pieces.
+        missing: Numbers of the missing pieces, ascending.
+        costs: Relative cost of each.
+        least: Fewest pieces per block, which keeps the overhead of a block small.
+        resumed: Whether an earlier run left some pieces.
         was_finished: Whether there is nothing to do at all.
-        began_s: When it was begun, seconds since the epoch.
+        began_s: Start of the work, seconds since the epoch.
     """
 
     missing: Sequence[int] = ()
@@ -36,30 +36,30 @@ class WorkLeft:
     began_s: float = field(default_factory=time.time)
 
     def blocks(self, n_wanted: int) -> list[range]:
-        """The pieces that are missing in about as many blocks; see `cut`."""
-        return cut(self.missing, self.costs, n_wanted, least=self.least)
+        """The missing pieces in about `n_wanted` blocks; see `split_blocks`."""
+        return split_blocks(self.missing, self.costs, n_wanted, least=self.least)
 
     def waited_s(self) -> float:
-        """Seconds since it was begun, by this machine's clock."""
+        """Seconds since the start, by this machine's clock."""
         return max(time.time() - self.began_s, 0.0)
 
 
-def blocks_of_each(n_slides: int, n_slots: int) -> int:
-    """How many blocks a slide is cut into: one where there are as many slides as tasks that run at a time."""
+def blocks_per_slide(n_slides: int, n_slots: int) -> int:
+    """Number of blocks per slide: one as soon as there are as many slides as tasks that run at a time."""
     return -(-BLOCKS_PER_SLOT * n_slots // n_slides) if 0 < n_slides < n_slots else 1
 
 
-def cut(pieces: Sequence[int], costs: Sequence[int], n_wanted: int, *, least: int) -> list[range]:
-    """Cuts pieces into blocks of about the same cost.
+def split_blocks(pieces: Sequence[int], costs: Sequence[int], n_wanted: int, *, least: int) -> list[range]:
+    """Splits pieces into blocks of about equal cost.
 
     Args:
-        pieces: Numbers of the pieces that are wanted, ascending; there may be gaps.
-        costs: What each of them costs.
+        pieces: Numbers of the pieces, ascending; gaps are allowed.
+        costs: Cost of each piece.
         n_wanted: Most blocks, at least 1.
-        least: Fewest pieces that are wanted in a block, at least 1; where there are fewer in all, they are one block.
+        least: Fewest pieces per block, at least 1; if there are fewer in total, they form one block.
 
     Returns:
-        Of each block, its first wanted piece to the one after its last; ascending, apart, with every wanted piece.
+        The range of each block, from its first piece to its last; ascending, disjoint, and covering every piece.
     """
     if not pieces:
         return []
@@ -72,15 +72,15 @@ def cut(pieces: Sequence[int], costs: Sequence[int], n_wanted: int, *, least: in
     return [range(pieces[a], pieces[b - 1] + 1) for a, b in pairwise([*borders, len(pieces)])]
 
 
-def runs(pieces: Sequence[int]) -> list[range]:
-    """The unbroken rows in ascending numbers."""
+def consecutive_ranges(pieces: Sequence[int]) -> list[range]:
+    """The ranges of consecutive numbers in ascending `pieces`."""
     borders = [i for i in range(1, len(pieces)) if pieces[i] != pieces[i - 1] + 1]
     return [range(pieces[a], pieces[b - 1] + 1) for a, b in pairwise([0, *borders, len(pieces)]) if a < b]
 
 
 @contextmanager
 def muted_warnings() -> Iterator[None]:
-    """Keeps back the library's warnings: each task on a slide finds the same, and the one that finishes it tells."""
+    """Mutes the library's warnings: all tasks on a slide find the same ones, so only the finishing task shows them."""
     logger = logging.getLogger("wsi_lpd")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Tissue classes: their names and colours as QuPath shows them, and the short names that data sets use."""
+"""Tissue classes: names and colours as QuPath shows them, and the short names used in data sets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUPATH_CLASSES: Final = (
     TissueClass("Necrosis", (50, 50, 50)),
     TissueClass("Other", (255, 200, 0)),
 )
-"""QuPath's built-in classes (`PathClass.StandardPathClasses`); QuPath keeps these colours whatever a file says."""
+"""QuPath's built-in classes (`PathClass.StandardPathClasses`); QuPath ignores other colours that a file gives them."""
 
 _ALIASES: Final = {
     "tumor": "Tumor",
@@ -49,14 +49,14 @@ _FREE_COLORS: Final = (
     (240, 228, 66),
     (120, 94, 240),
 )
-"""The Okabe-Ito palette and one more: told apart by colour-blind readers."""
+"""The Okabe-Ito palette, which colour-blind readers can distinguish, and one more colour."""
 
 
 def qupath_classes(names: Sequence[str]) -> tuple[TissueClass, ...]:
     """Names and colours for the overlay, one per class name, in order.
 
-    A name that means one of QuPath's built-in classes (`TUM`, `tumour`, `LYM` ...) takes QuPath's name and
-    colour, unless two names would then be the same; every other class keeps its name and gets a free colour.
+    A synonym of one of QuPath's built-in classes (`TUM`, `tumour`, `LYM` ...) takes QuPath's name and colour, unless
+    two names would then coincide; every other class keeps its name and gets an unused colour.
     """
     standard = {c.name: c for c in QUPATH_CLASSES}
     targets = [_ALIASES.get(name.strip().lower()) for name in names]

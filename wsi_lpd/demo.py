@@ -1,4 +1,4 @@
-"""The whole job on generated slides, from nothing to a measured tissue map; what `make demo` runs."""
+"""The whole workflow on synthetic slides, from tiling to an evaluated tissue map; `make demo` runs it."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from wsi_lpd.training.run.job import TrainedRun, load_training_data, train
 from wsi_lpd.types import Size
 
 HELD_OUT_SEED_STEP = 1000
-"""The held-out slide's seed lies this far from the training slides' seeds."""
+"""Distance of the held-out slide's seed from the training slides' seeds."""
 
 
 @dataclass(frozen=True)
 class DemoSize:
-    """How much work a demo does."""
+    """The size of a demo run."""
 
     n_slides: int
     slide_px: int
     held_out_px: int
     settings: tuple[str, ...]
     on_processors: tuple[str, ...] = ()
-    """Further settings where there is no GPU, but more than one core."""
+    """Additional settings for machines with several cores and no GPU."""
 
 
 FULL = DemoSize(
@@ -57,17 +57,17 @@ FULL = DemoSize(
     ),
     on_processors=("train.processes=2", "train.batch_size=16"),
 )
-"""Two processes learn from half a batch each: the same steps, half as fast again as one process with two threads."""
+"""Two processes train on half a batch each: the same steps, 1.5 times as fast as one process with two threads."""
 QUICK = DemoSize(n_slides=2, slide_px=3072, held_out_px=3072, settings=("train.max_steps=40",))
-"""Shows that everything works, in about a minute; too little training for a good map."""
+"""Shows in about a minute that everything works; too short a training for a good map."""
 
 DEMO_SETTINGS = ("name=demo", "tile.mpp=1.0", "tile.patch_px=64")
-"""Patches of 64 um: small enough to hold one or two tissues, and cheap enough to learn from on two cores."""
+"""Patches of 64 um: small enough to hold one or two tissues, and cheap enough to train on with two cores."""
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo leaves behind, and its figures."""
+    """The files of the demo and its metrics."""
 
     overlay: Path
     picture: Path
@@ -97,37 +97,37 @@ def run_demo(
     progress: Progress = SILENT,
     tell: Callable[[str], None] = lambda text: None,
 ) -> DemoResult:
-    """Generates slides, cuts and labels patches, trains, segments a slide never seen, and scores the map.
+    """Generates slides, tiles and labels them, trains a model, segments a held-out slide and evaluates the map.
 
-    Every stage that finds its result finished leaves it alone, so a stopped demo goes on where it was.
+    Finished stages are skipped, so re-running a stopped demo resumes it.
 
     Args:
         out: Folder for everything.
         size: `FULL` or `QUICK`.
-        seed: Of the slides and of the training.
-        settings: `key=value` that differ from the demo's own configuration; for comparisons.
+        seed: Seed of the slides and of the training.
+        settings: `key=value` pairs that override the demo's configuration, for comparisons.
         device: Where the network runs.
-        progress: Told of every unit of work.
-        tell: Given a line before each stage.
+        progress: Receives the progress of each stage.
+        tell: Called with one line before each stage.
     """
     shared = size.on_processors if choose_device(device).type == "cpu" and (os.cpu_count() or 1) > 1 else ()
     config = load_config(None, (*DEMO_SETTINGS, f"train.seed={seed}", *size.settings, *shared, *settings))
     watch = _Stopwatch()
-    tell(f"1/5 {size.n_slides} slides to learn from and one to be judged on")
+    tell(f"1/5 generating {size.n_slides} training slides and one held-out slide")
     with watch.stage("synth"):
         learning, held_out = _slides(out / "slides", size, seed, progress)
-    tell("2/5 patches with image-level labels")
+    tell("2/5 tiling: patches with image-level labels")
     with watch.stage("tile"):
         labels = _tile(out / "patches", learning, config, progress)
-    tell("3/5 training from the labels alone")
+    tell("3/5 training on the image-level labels alone")
     with watch.stage("train"):
         run = _train(out, labels, config, device, progress)
-    tell("4/5 the map of the slide that was held out; no label is given")
+    tell("4/5 segmenting the held-out slide, without any label")
     with watch.stage("segment"):
         outputs = Outputs(out / "mask.geojson", out / "mask.ome.tif", out / "overlay.png")
         job = SegmentJob.prepare(run.path, config.segment, device=device, progress=progress)
         job.run(str(held_out.path), outputs, overwrite=True)
-    tell("5/5 the map against the truth")
+    tell("5/5 comparing the tissue map with the ground truth")
     with watch.stage("evaluate"):
         report = evaluate_files(outputs.overlay, held_out.truth_image, classes=SYNTHETIC_CLASSES)
     metrics = _metrics(report, run, config, held_out, watch.seconds)
@@ -169,7 +169,7 @@ def _metrics(
     scores = report.scores("B")
     return {
         "miou": round(scores.miou, 4),
-        "protocol": "B: every pixel of the held-out slide counts, tissue painted on glass is a false positive",
+        "protocol": "B: every pixel of the held-out slide counts; tissue predicted on glass is a false positive",
         "per_class_iou": {name: round(value, 4) for name, value in scores.iou.items()},
         "mdice": round(scores.mdice, 4),
         "miou_protocol_a": round(report.scores("A").miou, 4),

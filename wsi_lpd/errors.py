@@ -1,7 +1,7 @@
-"""The errors this library raises on purpose.
+"""The errors that this library raises deliberately.
 
-Every message says which file or key, what was found, what was expected and what to do. The command line
-turns any `WsiLpdError` into that one message and exit status 1; anything else is a bug and keeps its traceback.
+Every message names the file or key and says what was found, what was expected and what to do. The command line prints
+the message of any `WsiLpdError` and exits with status 1; any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 
 class WsiLpdError(Exception):
-    """Root of the errors that a user can act on."""
+    """Base class of the errors that a user can act on."""
 
 
 class SlideError(WsiLpdError):
@@ -22,19 +22,19 @@ class ImageError(WsiLpdError):
 
 
 class StoreError(WsiLpdError):
-    """A patch store is missing, damaged, or does not fit what was asked for."""
+    """A patch store is missing, damaged, or not what was asked for."""
 
 
 class BusyError(WsiLpdError):
-    """Another process is writing the same output."""
+    """Another process is already writing the same output."""
 
 
 class LabelError(WsiLpdError):
-    """A label file or folder cannot be understood."""
+    """A label file or folder cannot be read or makes no sense."""
 
 
 class ConfigError(WsiLpdError):
-    """A configuration file or key is wrong."""
+    """A configuration file or key is invalid."""
 
 
 class ModelError(WsiLpdError):
@@ -46,11 +46,11 @@ class OverlayError(WsiLpdError):
 
 
 class ClusterError(WsiLpdError):
-    """A cluster does not answer, or its workers cannot do what they are asked to."""
+    """A cluster does not answer, or its workers cannot do the work."""
 
 
 class TrainingError(WsiLpdError):
-    """Training cannot start or go on."""
+    """Training cannot start or continue."""
 
 
 class OptionError(WsiLpdError):
@@ -76,4 +76,4 @@ class BatchError(WsiLpdError):
 
 
 class PeerError(TrainingError):
-    """Another process of the same training failed, and has told why; this one has nothing to add."""
+    """Another process of the same training failed and has already reported why."""

@@ -1,4 +1,4 @@
-"""Writing files so that a good one is never replaced by half of a new one."""
+"""Atomic writes: a file is either replaced completely or left as it was."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary name beside `path`; on success what was written there takes the place of `path`.
+    """Yields a temporary path beside `path`; on success the file written there replaces `path`.
 
-    The temporary name keeps all suffixes of `path` (writers choose a format by them). If the block raises,
-    the temporary file is removed and `path` stays as it was. Parent folders are made.
+    The temporary name keeps all suffixes of `path`, since writers choose a format by them. If the block raises, the
+    temporary file is removed and `path` stays as it was. Parent folders are created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes the temporary files of `replacing` that killed processes have left; nobody else may be writing `path`."""
+    """Removes temporary files that killed processes left behind; no other process may be writing `path`."""
     named = re.compile(rf"\.[0-9a-f]{{8}}\.{re.escape(path.name)}")
     if path.parent.is_dir():
         for other in path.parent.iterdir():
@@ -39,28 +39,28 @@ def remove_leftovers(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 `text` to `path`, whole or not at all."""
+    """Writes UTF-8 `text` to `path` atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def add_file(folder: Path, name: str, parts: Iterable[bytes], *, is_ours: Callable[[], bool]) -> bool:
-    """Adds a whole file to a folder that others may fill too, or may meanwhile have begun anew for something else.
+    """Adds a file atomically to a folder that other processes may also fill, or may have restarted for another job.
 
-    The temporary file lies in `folder` itself when `is_ours` is asked. A folder that takes its place after that does
-    not hold the file, so nothing gets from one into the other; nor is a folder made that somebody has removed.
+    The temporary file is inside `folder` when `is_ours` is called. If the folder is replaced after that, the file goes
+    away with the old folder and never reaches the new one; a folder that was removed is not created again.
 
     Args:
-        folder: Must be there.
-        name: Place of the file in it; folders on the way are made.
-        parts: All of it, piece by piece: nobody has to hold it a second time as a whole.
-        is_ours: Whether the folder is still what the file is for.
+        folder: Existing folder.
+        name: Path of the file inside it; folders in between are created.
+        parts: Content, piece by piece, so that it need not be held twice.
+        is_ours: Whether the folder still belongs to this job.
 
     Returns:
-        Whether it was; if not, nothing is added.
+        What `is_ours` returned; if False, nothing was added.
 
     Raises:
-        OSError: If the folder is gone, or the file cannot be written.
+        OSError: If the folder no longer exists or the file cannot be written.
     """
     path = folder / name
     temporary = folder / f".{uuid.uuid4().hex[:8]}.{path.name}"
@@ -80,7 +80,7 @@ def add_file(folder: Path, name: str, parts: Iterable[bytes], *, is_ours: Callab
 
 
 def remove(path: Path) -> None:
-    """Removes a file or a folder tree; a missing one is no error."""
+    """Removes a file or a folder tree, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -1,4 +1,4 @@
-"""One writer per output: a lock file that says who writes, and that outlives no writer."""
+"""One writer per output: a lock file that names the writer and is taken over once that writer is dead."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from typing import Any
 from wsi_lpd.errors import BusyError
 
 STALE_S = 900.0
-"""A lock of another machine that has not been renewed for so long is dead. The writer renews it as it works."""
+"""A lock of another machine that was not renewed for this long is stale; a working writer renews its lock."""
 
 NAMELESS_S = 10.0
-"""A lock without its owner's name is dead after this time."""
+"""A lock file without its owner's name is stale after this time."""
 
 RENEW_S = 60.0
-"""How often one who only waits renews a lock."""
+"""Renewal interval of `kept_locked`."""
 
 _POLL_S = 0.2
 
 
 @contextmanager
 def locked(path: Path, *, wait_s: float = 0.0) -> Iterator[Callable[[], None]]:
-    """Holds the right to write `path`, and yields a function that renews it during long work.
+    """Holds the write lock of `path`, and yields a function that renews it during long work.
 
-    The lock is the file `<path>.lock` with process id and host. One whose process no longer lives (or, on another
-    host, one not renewed for `STALE_S`) is taken over.
+    The lock is the file `<path>.lock`, which names the process and its host. It is taken over once that process is
+    dead or, for another host, once it was not renewed for `STALE_S`.
 
     Args:
-        path: What is to be written.
-        wait_s: How long to wait for another process to let go.
+        path: The output to be written.
+        wait_s: How long to wait for another process to release the lock.
 
     Raises:
         BusyError: If another process holds it.
@@ -55,7 +55,7 @@ def locked(path: Path, *, wait_s: float = 0.0) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def kept_locked(path: Path) -> Iterator[None]:
-    """As `locked`, for one who waits while others write for it: a thread renews the lock.
+    """As `locked`, for a process that waits while others write on its behalf: a thread renews the lock.
 
     Raises:
         BusyError: If another process holds it.
@@ -64,7 +64,7 @@ def kept_locked(path: Path) -> Iterator[None]:
 
     def keep(renew: Callable[[], None]) -> None:
         while not ended.wait(RENEW_S):
-            with suppress(OSError):  # the next time may go better
+            with suppress(OSError):  # try again next time
                 renew()
 
     with locked(path) as renew:
@@ -101,11 +101,11 @@ def _take(lock: Path, text: str, path: Path) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text)
         return
-    raise BusyError(f"{path}: other processes are fighting for its lock {lock.name}; try again")
+    raise BusyError(f"{path}: several processes compete for its lock {lock.name}; try again")
 
 
 def _set_aside(lock: Path, holder: dict[str, Any] | None) -> None:
-    """Removes the stale lock, unless another process has replaced it since it was judged."""
+    """Removes the stale lock, unless another process has replaced it in the meantime."""
     aside = lock.with_name(f".{uuid.uuid4().hex[:8]}.{lock.name}")
     try:
         lock.rename(aside)
@@ -129,13 +129,13 @@ def _is_stale(lock: Path, holder: dict[str, Any] | None) -> bool:
         age_s = time.time() - lock.stat().st_mtime
     except FileNotFoundError:
         return True
-    if holder is None:  # Its owner is about to write its name, or died before it could.
+    if holder is None:  # Its owner is about to write its name, or died before it could do so.
         return age_s > NAMELESS_S
     if holder.get("host") != socket.gethostname():
         return age_s > STALE_S
     if not _is_alive(holder["pid"]):
         return True
-    # Process ids are used again, soon so in containers; the start time tells the processes apart.
+    # Process ids are reused, quickly so in containers; the start time distinguishes the processes.
     return bool(_process_start(holder["pid"]) != holder.get("started"))
 
 
@@ -145,12 +145,12 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # It lives and belongs to somebody else.
+        pass  # It is alive and belongs to another user.
     return True
 
 
 def _process_start(pid: int) -> int | None:
-    """Start of a process in clock ticks since boot, or None where the system does not tell (no /proc)."""
+    """Start of a process in clock ticks since boot, or None on systems without /proc."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return int(fields[19])
@@ -160,4 +160,4 @@ def _process_start(pid: int) -> int | None:
 
 def _held_message(path: Path, lock: Path, holder: dict[str, Any] | None) -> str:
     who = "another process" if holder is None else f"process {holder['pid']} on {holder.get('host')}"
-    return f"{path}: {who} is writing it; wait for it, or remove {lock.name} if that process is gone"
+    return f"{path}: {who} is writing it; wait until it has finished, or remove {lock.name} if that process is gone"

@@ -1,4 +1,4 @@
-"""How this process gets memory from the C library."""
+"""Memory settings of the C library (glibc only; elsewhere these functions do nothing)."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from typing import Any, Final
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _M_ARENA_MAX: Final = -8
-"""Of glibc's `mallopt`."""
+"""Parameters of glibc's `mallopt`."""
 
 _LARGEST_KEPT: Final = 32 * 2**20
-"""The most that glibc allows, and what it comes to by itself."""
+"""The upper limit of glibc's threshold, which it also reaches by itself."""
 
 
 def share_one_heap() -> None:
-    """Lets all threads take memory from one heap: what one has freed another one uses.
+    """Makes all threads share one heap, so that memory freed by one is reused by the others.
 
-    Else every thread that reads or packs keeps what it once needed: on a slide of 100,000 x 100,000 px, 80 MB in all.
-    To be called before threads are started; worth it where they ask for memory seldom.
+    Otherwise every reading or packing thread keeps what it once needed: 80 MB in total on a slide of 100,000 x 100,000
+    px. Call it before threads are started; it pays where they allocate rarely.
     """
     _mallopt(_M_ARENA_MAX, 1)
 
 
 def keep_freed_blocks() -> None:
-    """Keeps freed blocks of up to 32 MB for the next who asks for as much, such as the next layer of a network.
+    """Keeps freed blocks of up to 32 MB for the next allocation, such as that of the next layer of a network.
 
-    Without the environment's word that is what glibc does. Dask, however, sets `MALLOC_TRIM_THRESHOLD_` in its workers;
-    then every tensor of more than 128 KiB comes from the system anew, and forward passes take twice the time.
+    This is glibc's default. Dask, however, sets `MALLOC_TRIM_THRESHOLD_` in its workers; then every tensor above
+    128 KiB is requested from the system again, and forward passes take twice the time.
     """
     _mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
     _mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST_KEPT)
 
 
 def give_back_freed_blocks() -> None:
-    """Hands what is free back to the system, from wherever it lies between what is in use.
+    """Returns all free memory to the system, also from between blocks in use.
 
-    Heaps of threads that fetch blocks of many sizes become porous: what a long stage has left in them, the next one
-    would come on top of. Takes milliseconds, and as long again to fetch the memory anew.
+    Heaps of threads that allocate blocks of many sizes become fragmented, and the memory of the next stage would come
+    on top of what a long stage left. Takes milliseconds, and as long again to allocate the memory anew.
     """
     trim = _of_the_c_library("malloc_trim")
     if trim is not None:

@@ -1,4 +1,4 @@
-"""How the library tells of long work without printing."""
+"""Progress reports of long work; the library itself prints nothing."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Advance = Callable[[int], None]
-"""Called with the number of units done since the last call."""
+"""Called with the number of units completed since the last call."""
 
 
 class Progress:
-    """Says nothing; the command line passes a subclass that draws a bar."""
+    """Reports nothing; the command line passes a subclass that draws a bar."""
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Advance]:
-        """Opens a stage of `total` units (such as patches) and yields the function that advances it."""
+        """Starts a stage of `total` units (such as patches) and yields the function that advances it."""
         yield lambda n: None
 
 

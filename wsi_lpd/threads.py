@@ -1,4 +1,4 @@
-"""Threads that read, and stages that work at the same time."""
+"""Threads for reading, and stages that run concurrently."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 MAX_THREADS = 8
-"""Most reading threads by default; storage and the lock of OpenSlide's cache gain little from more."""
+"""Default maximum of reading threads; storage and the lock of OpenSlide's cache leave little gain beyond it."""
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def n_threads(threads: int | None = None) -> int:
-    """Number of reading threads: as asked, or one per core and at most `MAX_THREADS`."""
+    """Number of reading threads: `threads` if given, else one per core, at most `MAX_THREADS`."""
     return min(os.cpu_count() or 1, MAX_THREADS) if threads is None else max(threads, 1)
 
 
 def ahead(items: Iterable[T], *, depth: int = 2) -> Generator[T, None, None]:
-    """Makes items in a thread of its own, at most `depth` of them before they are asked for.
+    """Computes items in a separate thread, at most `depth` of them before they are requested.
 
-    An error that making an item raises is raised here, in its turn. Closing the generator, as an error or Ctrl-C in its
-    caller does inside `contextlib.closing`, lets the thread finish the item it is at, ends it, and closes `items`.
+    An error raised while computing an item is raised here when that item's turn comes. Closing the generator, as
+    `contextlib.closing` does on an error or Ctrl-C, lets the thread finish its current item, ends it and closes
+    `items`.
 
     Args:
-        items: Asked from one thread only; a generator may itself wait for another `ahead`.
-        depth: How many items may wait; with the one in hand, what memory has to hold.
+        items: Consumed in one thread only; a generator may itself consume another `ahead`.
+        depth: How many items may wait; memory holds these and the one in use.
     """
     source, end = iter(items), object()
     pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
@@ -44,15 +45,15 @@ def ahead(items: Iterable[T], *, depth: int = 2) -> Generator[T, None, None]:
 
 
 def in_order(work: Callable[[T], R], items: Iterable[T], *, threads: int) -> Generator[R, None, None]:
-    """Does `work` on every item in threads and yields the results in the order of the items.
+    """Applies `work` to every item in threads and yields the results in the order of the items.
 
-    At most `threads + 2` results wait or are in the making, whatever the number of items. An error is raised in its
-    turn. Closing the generator cancels what has not begun.
+    At most `threads + 2` results are waiting or being computed, whatever the number of items. An error is raised when
+    that item's turn comes. Closing the generator cancels pending items.
 
     Args:
-        work: Safe in several threads at once.
-        items: Asked from the caller's thread, a few ahead of what is yielded.
-        threads: How many work at the same time.
+        work: Must be thread-safe.
+        items: Consumed in the caller's thread, a few items before their results are yielded.
+        threads: Number of threads.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="in_order")
     waiting: deque[Future[R]] = deque()

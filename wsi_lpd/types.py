@@ -1,4 +1,4 @@
-"""Values that cross module borders. This module imports nothing of ours.
+"""Types shared by all modules. This module imports no other module of the package.
 
 Frame: positions are level-0 pixels, (x, y), pixel corners, y down. Arrays are (..., H, W).
 """
@@ -21,14 +21,14 @@ Int64Array = NDArray[np.int64]
 AnyArray = NDArray[Any]
 
 BACKGROUND: Final = 0
-"""Label-map value of glass and of everything that is no class; class i of a model has the value i + 1."""
+"""Label-map value of glass and of everything outside the classes; class i of a model has the value i + 1."""
 
 IGNORE: Final = 255
-"""Label-map value of pixels that nobody has judged: never scored, never drawn."""
+"""Label-map value of pixels without annotation: never evaluated, never drawn."""
 
 
 class Box(NamedTuple):
-    """An axis-parallel rectangle on the slide, in level-0 pixels; it may reach past the slide's edge."""
+    """An axis-parallel rectangle on the slide, in level-0 pixels; it may extend beyond the slide's edge."""
 
     x: int
     y: int
@@ -37,7 +37,7 @@ class Box(NamedTuple):
 
 
 class Size(NamedTuple):
-    """Width and height, in pixels of the frame that the name of the variable states."""
+    """Width and height, in pixels of the frame that the variable's name states."""
 
     width: int
     height: int

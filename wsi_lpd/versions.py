@@ -1,4 +1,4 @@
-"""Versions that results are stamped with."""
+"""Package versions recorded with results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import wsi_lpd
 
 
 def versions_of(packages: Sequence[str]) -> dict[str, str]:
-    """Version of this package and of those named; one that is not installed as a package is left out."""
+    """Versions of this package and of `packages`; packages that are not installed are left out."""
     found = {"wsi-lpd": wsi_lpd.__version__}
     for name in packages:
         with suppress(PackageNotFoundError):

@@ -97,7 +97,7 @@ def test_dark_slides__are_shown_and_called_so(tmp_path: Path) -> None:
     ("compression", "told"),
     [
         ("jpeg", "native (the slide is remote; JPEG tiles are read by byte ranges and decoded directly)"),
-        ("zlib", "tiffslide (the slide is remote; its full resolution is no plain grid of JPEG tiles)"),
+        ("zlib", "tiffslide (the slide is remote; its full resolution is not a regular grid of JPEG tiles)"),
     ],
 )
 def test_a_slide_at_a_url__is_shown_with_how_it_is_read(tmp_path: Path, compression: str, told: str) -> None:

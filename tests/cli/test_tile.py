@@ -144,7 +144,7 @@ def test_tile__two_slides_of_one_name_do_not_share_a_store(tmp_path, tile):
         (tmp_path / name).mkdir()
         write_slide(tmp_path / name / "s.svs", seed=len(name))
     result = tile(tmp_path / "one/s.svs", tmp_path / "two/s.svs", *SMALL, code=1)
-    assert "its store s.zarr would take the place of that of" in result.stderr
+    assert "its store s.zarr would replace that of" in result.stderr
 
 
 def test_tile__lists_and_mpp_tables(tmp_path, tile):
@@ -197,7 +197,7 @@ def test_tile__no_tissue_is_a_warning_not_an_error(tmp_path, tile):
         (["--origin", "centre"], 2, "expected auto, level0 or bounds"),
         (["--mpp", "-1"], 1, "tile.mpp"),
         (["--set", "tile.patch=3"], 1, "tile.patch: unknown key"),
-        (["--mpp", "0.1"], 1, "coarser than the 0.1 um/px asked for"),
+        (["--mpp", "0.1"], 1, "coarser than the requested 0.1 um/px"),
         (["--annotations", "none.geojson"], 1, "no such annotation file"),
     ],
 )
@@ -212,7 +212,7 @@ def test_tile__a_foreign_patches_csv_is_told_of_before_any_work(tmp_path, tile):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/patches.csv").write_text("image,Tumor\na.png,1\n")
     result = tile(slide, *SMALL, code=1)
-    assert "another kind of file" in result.stderr
+    assert "expected a label file written by tile" in result.stderr
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["patches.csv"]
 
 
@@ -263,5 +263,5 @@ def test_a_broken_slide__does_not_stand_in_the_way_of_another_of_its_name(tile, 
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "s.svs").write_bytes(b"no slide")
     result = tile(tmp_path / "broken" / "s.svs", write_slide(tmp_path / "s.svs"), *SMALL, code=1)
-    assert "would take the place" not in result.output
+    assert "would replace" not in result.output
     assert len(PatchStore.open(tmp_path / "out" / "s.zarr")) > 0

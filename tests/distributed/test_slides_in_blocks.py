@@ -80,10 +80,10 @@ def test_tile_in_blocks__writes_the_store_of_one_process_though_a_worker_dies(
     here, there = tmp_path / "here", tmp_path / "there"
     tile(slide, "--out", here)
     (folder / "dies at").write_text("7")
-    told = tile(slide, "--out", there, "--scheduler", choice.scheduler)
+    output = tile(slide, "--out", there, "--scheduler", choice.scheduler)
     assert files_of(there) == files_of(here)
     assert {path.name for path in there.iterdir()} == {"tiny.zarr", "tiny.preview.png", "patches.csv"}
-    assert "540 patches in " in told
+    assert "540 patches in " in output
     assert not (folder / "dies at").exists()
     who = written(folder)
     assert sorted(who) == list(range(14))
@@ -111,13 +111,13 @@ def test_a_store_that_one_process_left__is_finished_in_blocks_and_the_other_way_
     assert files_of(there) == files_of(here)
 
 
-def test_a_slide_that_somebody_else_writes__is_told_and_left_alone(
+def test_a_slide_that_somebody_else_writes__is_reported_and_left_alone(
     cluster: tuple[ClusterChoice, Path], slide: Path, tmp_path: Path
 ) -> None:
     choice, _ = cluster
     with locked(tmp_path / "out" / "tiny.zarr"):
-        told = tile(slide, "--out", tmp_path / "out", "--scheduler", choice.scheduler)
-    assert f"error: {tmp_path / 'out' / 'tiny.zarr'}: process {os.getpid()}" in told
+        output = tile(slide, "--out", tmp_path / "out", "--scheduler", choice.scheduler)
+    assert f"error: {tmp_path / 'out' / 'tiny.zarr'}: process {os.getpid()}" in output
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -129,13 +129,13 @@ def test_segment_in_blocks__writes_the_files_of_one_process_though_a_worker_dies
     path = str(write_slide(np.concatenate([image, image[::-1, ::-1], image[200:]])))
     a, b = tmp_path / "a", tmp_path / "b"
     here, there = (Outputs(folder / "m.geojson", folder / "m.ome.tif", folder / "m.png") for folder in (a, b))
-    told = job().run(path, here)
+    expected = job().run(path, here)
     (folder / "dies at").write_text("10")
     task = SegmentTask(tmp_path / "run", CONFIG, "cpu")
     (outcome,) = segment_slides(choice, task, [SlideItem(path)], {path: there})
     assert outcome.error is None
-    assert (outcome.result.n_regions, outcome.result.n_windows) == (told.n_regions, told.n_windows)
-    assert outcome.result.area_mm2 == told.area_mm2
+    assert (outcome.result.n_regions, outcome.result.n_windows) == (expected.n_regions, expected.n_windows)
+    assert outcome.result.area_mm2 == expected.area_mm2
     assert files_of(b) == files_of(a)
     assert not (folder / "dies at").exists()
     who = written(folder)
@@ -144,7 +144,7 @@ def test_segment_in_blocks__writes_the_files_of_one_process_though_a_worker_dies
     assert len(set(who.values())) > 1
 
 
-def test_a_slide_that_is_damaged_inside__is_told_once(
+def test_a_slide_that_is_damaged_inside__is_reported_once(
     cluster: tuple[ClusterChoice, Path], write_slide: Callable[..., Path], tmp_path: Path
 ) -> None:
     choice, _ = cluster
@@ -153,7 +153,7 @@ def test_a_slide_that_is_damaged_inside__is_told_once(
         start, n_bytes = tif.pages[0].dataoffsets[40], tif.pages[0].databytecounts[40]
     data = slide.read_bytes()
     slide.write_bytes(data[:start] + b"\xa5" * n_bytes + data[start + n_bytes :])
-    told = tile(slide, "--out", tmp_path / "out", "--scheduler", choice.scheduler)
-    assert sum(line.startswith("error: ") for line in told.splitlines()) == 1
-    assert f"error: {slide}: its pixels cannot be read" in told
+    output = tile(slide, "--out", tmp_path / "out", "--scheduler", choice.scheduler)
+    assert sum(line.startswith("error: ") for line in output.splitlines()) == 1
+    assert f"error: {slide}: its pixels cannot be read" in output
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"tiny.zarr.partial"}

@@ -77,7 +77,7 @@ def test_what_comes_back_of_a_slide__is_small(slides: list[Path], tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--workers", "0"], "--workers"),
         (["--workers", "2", "--scheduler", "tcp://x:1"], "each name a cluster"),
@@ -85,8 +85,8 @@ def test_what_comes_back_of_a_slide__is_small(slides: list[Path], tmp_path: Path
     ],
 )
 def test_options_that_do_not_go_together__are_a_usage_error(
-    slides: list[Path], tmp_path: Path, options: list[str], told: str
+    slides: list[Path], tmp_path: Path, options: list[str], message: str
 ) -> None:
     result = run(slides[0], "--out", tmp_path, *options)
     assert result.exit_code == 2
-    assert told in " ".join(result.output.split())
+    assert message in " ".join(result.output.split())

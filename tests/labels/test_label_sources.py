@@ -80,7 +80,9 @@ def test_labels__the_form_tells_the_data_set_and_its_class_order(make_folder):
 
 def test_labels__unknown_form_asks_for_the_classes(make_folder):
     folder = make_folder("five", "", rows=[(1, 0, 1, 0, 1)])
-    with pytest.raises(LabelError, match=r"\[10101\] are of no known data set.*--classes"):
+    with pytest.raises(
+        LabelError, match=r"has labels such as \[10101\]; expected those of a known data set.*--classes"
+    ):
         read_labels([folder])
     assert read_labels([folder], classes="ABCDE").labels.tolist() == [[1, 0, 1, 0, 1]]
 
@@ -123,7 +125,7 @@ def test_group_of__patient_before_slide_before_image(name, group):
     assert group_of(name) == group
 
 
-def test_labels__all_bad_names_are_told_at_once(make_folder):
+def test_labels__all_bad_names_are_reported_at_once(make_folder):
     folder = make_folder("bad", "")
     write_image(folder / "zz[110].png")
     write_image(folder / "zy.png")
@@ -131,7 +133,7 @@ def test_labels__all_bad_names_are_told_at_once(make_folder):
         read_labels([folder])
     (folder / "zy.png").unlink()
     (folder / "z[1111].png").write_bytes(b"no image")
-    with pytest.raises(LabelError, match=r"(?s)2 problems.*has 3 digits for the classes TUM.*is no image"):
+    with pytest.raises(LabelError, match=r"(?s)2 problems.*has 3 digits; expected one each for TUM.*is no image"):
         read_labels([folder])
 
 
@@ -168,7 +170,9 @@ def test_labels__several_sources_are_put_in_one_class_order(tmp_path, make_folde
     assert joined.labels[-1].tolist() == [-1, 0, 1, 1]
     other = tmp_path / "u.csv"
     other.write_text("image,Tumor,Fat\np.png,1,0\n")
-    with pytest.raises(LabelError, match=r"has the classes Tumor, Fat, but .* all label sources need the same"):
+    with pytest.raises(
+        LabelError, match=r"has the classes Tumor, Fat, but .* expected the same classes in all label sources"
+    ):
         read_labels([bcss, other])
     with pytest.raises(LabelError, match=r"p\.png: is labelled twice"):
         read_labels([table, table])
@@ -225,13 +229,17 @@ def test_labels__csv_as_spreadsheets_write_it(tmp_path, make_store):
         ("foo,bar\n1,2\n", "has the columns foo, bar; expected store and index"),
         ("store,index,x,y\na.zarr,0,0,3\n", "no class columns"),
         ("store,index,Tumor\na.zarr,0,\n", "none of its 1 patches has a label"),
-        ("store,index,Tumor,Tumor\na.zarr,0,1,1\n", r"p.csv:1: column 'Tumor' is there twice"),
-        ("store,index,Tumor\na.zarr,0,2\n", r"p.csv:2: column 'Tumor' holds '2', expected 1, 0 or nothing"),
-        ("store,index,Tumor\na.zarr,0,1\na.zarr,0\n", r"p.csv:3: has 2 cells, the header has 3"),
-        ("store,index,Tumor\na.zarr,99,1\n", r"p.csv:2: index '99' is not one of the 6 patches"),
-        ("store,index,Tumor\na.zarr,-1,1\n", r"p.csv:2: index '-1'"),
+        ("store,index,Tumor,Tumor\na.zarr,0,1,1\n", r"p.csv:1: has the column 'Tumor' more than once"),
+        ("store,index,Tumor\na.zarr,0,2\n", r"p.csv:2: column 'Tumor' has '2'; expected 1, 0 or an empty cell"),
+        ("store,index,Tumor\na.zarr,0,1\na.zarr,0\n", r"p.csv:3: has 2 cells; expected 3 as in the header"),
+        ("store,index,Tumor\na.zarr,99,1\n", r"p.csv:2: index is '99'; expected 0 to 5, as in a.zarr"),
+        ("store,index,Tumor\na.zarr,-1,1\n", r"p.csv:2: index is '-1'"),
+        (
+            "store,index,Tumor\na.zarr,\N{SUPERSCRIPT TWO},1\n",
+            r"p.csv:2: index is '\N{SUPERSCRIPT TWO}'; expected 0 to 5",
+        ),
         ("store,index,Tumor\n\nb.zarr,0,1\n", r"p.csv:3: .*b.zarr: is not a patch store"),
-        ("store,index,x,Tumor\na.zarr,1,41,1\n", r"p.csv:2: patch 1 of a.zarr lies at x = 40, the file says 41"),
+        ("store,index,x,Tumor\na.zarr,1,41,1\n", r"p.csv:2: patch 1 of a.zarr lies at x = 40, but the file has 41"),
         ("image,Tumor\nno.png,1\n", r"p.csv:2: .*no.png: no such image"),
         ("store,index,Tumor\na.zarr,0,1\na.zarr,0,1\n", "patch 0: is labelled twice"),
     ],
@@ -243,7 +251,7 @@ def test_labels__csv_problems_name_file_and_line(tmp_path, make_store, text, mes
         read_labels([tmp_path / "p.csv"])
 
 
-def test_labels__many_problems_are_told_together_and_capped(tmp_path, make_store):
+def test_labels__many_problems_are_reported_together_and_capped(tmp_path, make_store):
     make_store("a.zarr")
     lines = [f"a.zarr,{i},x" for i in range(50)]
     (tmp_path / "p.csv").write_text("\n".join(["store,index,Tumor", "a.zarr,0,1", *lines]))
@@ -259,7 +267,7 @@ def test_labels__stores_of_different_kinds_do_not_mix(tmp_path, make_store):
         read_labels([tmp_path / "p.csv"])
     for name in "ab":
         (tmp_path / f"{name}.csv").write_text(f"store,index,Tumor\n{name}.zarr,0,1\n")
-    with pytest.raises(LabelError, match="disagree on mpp"):
+    with pytest.raises(LabelError, match="differ in mpp"):
         read_labels([tmp_path / "a.csv", tmp_path / "b.csv"])
 
 
@@ -267,7 +275,7 @@ def test_labels__nothing_there(tmp_path, make_store):
     with pytest.raises(LabelError, match="no such file or folder"):
         read_labels([tmp_path / "x.csv"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(LabelError, match="holds no images"):
+    with pytest.raises(LabelError, match="has no images"):
         read_labels([tmp_path / "empty"])
     make_store("a.zarr")
     with pytest.raises(LabelError, match=r"is a patch store.*patches\.csv"):

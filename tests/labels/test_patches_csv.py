@@ -98,9 +98,11 @@ def test_write__refuses_to_drop_a_labelled_row(path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,Tumor\na.png,1\n", "another kind of file"),
-        ("store,index,x,y,Tumor\na.zarr,0,1,2,1\na.zarr,1,1,2,0\n", "csv:3: lists the patch of line 2 again"),
+        ("image,Tumor\na.png,1\n", "expected a label file written by tile"),
+        ("store,index,x,y,Tumor\na.zarr,0,1,2,1\na.zarr,1,1,2,0\n", "csv:3: repeats the patch of line 2"),
         ("store,index,x,y,Tumor\na.zarr,0,one,2,1\n", "csv:2: x, y are 'one', '2'"),
+        ("store,index,x,y,Tumor\na.zarr,0,300.5,2,1\n", "csv:2: x, y are '300.5', '2'; expected integers"),
+        ("store,index,x,y,Tumor\na.zarr,0,inf,2,1\n", "csv:2: x, y are 'inf', '2'; expected integers"),
         ("store,index,x,y,Tumor\na.zarr,0,1\n", "csv:2: has 3 cells"),
     ],
 )

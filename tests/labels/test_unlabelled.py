@@ -73,23 +73,23 @@ def test_images__are_read_by_table_and_by_folder(tmp_path):
 def test_patches_of_two_kinds__are_refused(write, tmp_path):
     write("a.zarr", 4)
     write("b.zarr", 4, patch_px=24)
-    with pytest.raises(LabelError, match=r"disagree on patch_px: 20 \(.*a\.zarr\), 24 \(.*b\.zarr\)"):
+    with pytest.raises(LabelError, match=r"differ in patch_px: 20 \(.*a\.zarr\), 24 \(.*b\.zarr\)"):
         read_unlabelled([tmp_path])
 
 
-def test_what_holds_no_patches__is_told(write, tmp_path, make_meta):
-    for given, told in (
-        ([], "no store, patches.csv or folder was given"),
-        ([tmp_path], "holds neither stores of patches"),
+def test_what_holds_no_patches__is_reported(write, tmp_path, make_meta):
+    for given, message in (
+        ([], "no patches were given; pass patch stores"),
+        ([tmp_path], "has no patches; expected patch stores"),
         ([tmp_path / "no.zarr"], "no such store, file or folder"),
         ([write_csv(tmp_path / "t.csv", [["name"], ["x"]])], "expected store and index"),
         ([write_csv(tmp_path / "u.csv", [["image"]])], "has no rows"),
         ([write_csv(tmp_path / "v.csv", [["image"], ["gone.png"]])], "v.csv:2: .*no such image"),
     ):
-        with pytest.raises(LabelError, match=told):
+        with pytest.raises(LabelError, match=message):
             read_unlabelled(given)
     write("empty.zarr", 0)
-    with pytest.raises(LabelError, match=r"empty\.zarr: hold no patches"):
+    with pytest.raises(LabelError, match=r"empty\.zarr: no patches found"):
         read_unlabelled([tmp_path / "empty.zarr"])
     (tmp_path / "other.zarr").mkdir()
     (tmp_path / "other.zarr" / "zarr.json").write_text("{}")

@@ -129,7 +129,7 @@ def test_geometry_problems__one_answer_per_geometry():
     )
     assert problems[0] is None
     assert "Self-intersection" in str(problems[1])
-    assert problems[2] == problems[4] == problems[5] == "is empty or no polygon"
+    assert problems[2] == problems[4] == problems[5] == "is empty or not a polygon"
     assert "rounded to 0.01" in str(problems[3])
 
 

@@ -148,7 +148,7 @@ def test_write_overlay__one_part_is_written_as_polygon(tmp_path):
     assert json.loads(path.read_text())["features"][0]["geometry"]["type"] == "Polygon"
 
 
-def test_write_overlay__a_crossing_outline_is_repaired_and_told(tmp_path, caplog):
+def test_write_overlay__a_crossing_outline_is_repaired_and_reported(tmp_path, caplog):
     path = tmp_path / "o.geojson"
     with caplog.at_level(logging.WARNING):
         assert write_overlay(path, [Feature(BOW_TIE, TUMOR), Feature(shapely.box(0, 0, 3, 2), TUMOR)]) == 2
@@ -161,7 +161,7 @@ def test_write_overlay__a_crossing_outline_is_repaired_and_told(tmp_path, caplog
 @pytest.mark.parametrize(
     "vanishing", [shapely.Polygon([(0, 0), (9, 0), (0, 0)]), shapely.box(5, 5, 5.003, 9), shapely.Polygon()]
 )
-def test_write_overlay__what_vanishes_is_dropped_and_told(vanishing, tmp_path, caplog):
+def test_write_overlay__what_vanishes_is_dropped_and_reported(vanishing, tmp_path, caplog):
     path = tmp_path / "o.geojson"
     with caplog.at_level(logging.WARNING):
         assert write_overlay(path, [Feature(vanishing, TUMOR), Feature(shapely.box(0, 0, 3, 2), TUMOR)]) == 1

@@ -74,7 +74,7 @@ def test_read_mask__a_plain_tiff_has_pixels_and_nothing_else(tmp_path):
 @pytest.mark.parametrize("pixels", [np.zeros((5, 4, 3), np.uint8), np.zeros((5, 4), np.uint16)])
 def test_read_mask__refuses_what_are_no_labels(pixels, tmp_path):
     tifffile.imwrite(tmp_path / "m.tif", pixels)
-    with pytest.raises(OverlayError, match=r"m\.tif: found uint.*expected uint8"):
+    with pytest.raises(OverlayError, match=r"m\.tif: has uint.*expected uint8"):
         read_mask(tmp_path / "m.tif")
 
 

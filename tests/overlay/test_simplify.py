@@ -108,5 +108,5 @@ def test_simplify_regions__broken_results_fall_back_to_the_exact_outline(monkeyp
 
 
 def test_simplify_regions__wants_the_background():
-    with pytest.raises(ValueError, match="between them"):
+    with pytest.raises(ValueError, match="without their background"):
         simplify_regions(trace_regions(FIXED["blobs"]), 1.0)

@@ -112,7 +112,7 @@ def test_write_streamed_overlay__counts_and_errors_are_those_of_the_file(tmp_pat
     assert 0 < max(done.area_errors.values()) <= 0.005
 
 
-def test_write_streamed_overlay__a_limit_of_vertices_is_kept_and_told(tmp_path):
+def test_write_streamed_overlay__a_limit_of_vertices_is_kept_and_reported(tmp_path):
     path = tmp_path / "o.geojson"
     limit = write(path, MAP, [50], tolerance_px=1.0, strip_rows=64).n_vertices * 3 // 5
     done = write(path, MAP, [50], tolerance_px=1.0, strip_rows=64, max_vertices=limit)

@@ -32,7 +32,7 @@ def test_recut__refuses_what_does_not_fit():
     narrow = Strip(*(part[..., 1:] for part in rows))
     with pytest.raises(ValueError, match="size 5 and the array at index 1 has size 4"):
         list(recut([rows, narrow], 10))
-    with pytest.raises(ValueError, match="what belongs to them"):
+    with pytest.raises(ValueError, match="an array of the strip has shape"):
         list(recut([rows._replace(prototypes=rows.prototypes[1:])], 10))
     with pytest.raises(ValueError, match="size 4 and the array at index 1 has size 3"):
         list(recut([rows, rows._replace(probabilities=rows.probabilities[1:])], 10))

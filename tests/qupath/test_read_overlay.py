@@ -123,7 +123,7 @@ def test_load_overlay__points_lines_cores_and_empty_areas_are_skipped_and_counte
     assert "2 Point" in caplog.text
 
 
-def test_load_overlay__a_crossing_outline_is_repaired_and_told(tmp_path, caplog):
+def test_load_overlay__a_crossing_outline_is_repaired_and_reported(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         ((_, geometry),) = read_overlay(
             written(feature(coordinates=[[[0, 0], [10, 10], [10, 0], [0, 10], [0, 0]]]), tmp_path)

@@ -1,4 +1,4 @@
-"""Generated slides: oblong, without symmetry, every level told apart by its pixels."""
+"""Generated slides: oblong, without symmetry, with levels that differ in their pixels."""
 
 from __future__ import annotations
 

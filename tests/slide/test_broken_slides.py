@@ -34,11 +34,12 @@ def test_open__a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(b"", "is empty"), (b"just text", "does not know its format"), (b"II*\0" + b"\7" * 99, "")]
+    ("content", "message"),
+    [(b"", "is empty"), (b"just text", "does not support its format"), (b"II*\0" + b"\7" * 99, "")],
 )
-def test_open__no_slide_at_all(tmp_path: Path, content: bytes, told: str) -> None:
+def test_open__no_slide_at_all(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "x.svs").write_bytes(content)
-    with pytest.raises(SlideError, match=rf"x\.svs: .*{told}"):
+    with pytest.raises(SlideError, match=rf"x\.svs: .*{message}"):
         open_slide(tmp_path / "x.svs")
 
 
@@ -67,7 +68,7 @@ def damage_tile(path: Path, index: int) -> None:
 
 
 @pytest.mark.parametrize("reader", ["openslide", "tiffslide"])
-def test_read__damage_is_told_and_the_rest_stays_readable(
+def test_read__damage_is_reported_and_the_rest_stays_readable(
     write_slide: WriteSlide, picture: UInt8Array, reader: str
 ) -> None:
     """OpenSlide answers every call after an error with that error; the slide opens a new handle."""
@@ -132,7 +133,7 @@ def test_real_broken_slides__end_in_one_line(real_data: Path) -> None:
         "panimg_tiff/no_image",
     ]
     for name in broken:
-        with pytest.raises(SlideError) as told:
+        with pytest.raises(SlideError) as caught:
             read_everything(real_data / "broken" / name)
-        assert name in str(told.value)
-        assert "\n" not in str(told.value)
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)

@@ -154,7 +154,7 @@ def test_a_missing_tile__is_left_to_openslide(write_slide: WriteSlide, picture: 
         assert slide.reader == "openslide"
 
 
-def test_damage_that_openslide_cannot_read_either__is_told_in_one_line(
+def test_damage_that_openslide_cannot_read_either__is_reported_in_one_line(
     write_slide: WriteSlide, picture: UInt8Array
 ) -> None:
     path = write_slide(picture, compression="jpeg", photometric="ycbcr", downsamples=(1,))
@@ -237,7 +237,7 @@ def test_cache__what_is_passing_never_takes_the_place_of_what_is_to_be_kept() ->
     assert get("a", keep=True) == "a"
 
 
-def test_cache__a_failure_is_told_to_all_and_not_remembered() -> None:
+def test_cache__a_failure_is_reported_to_all_and_not_remembered() -> None:
     cache: TileCache[int] = TileCache(kept_bytes=10_000, passing_bytes=10_000)
 
     def fail() -> UInt8Array:

@@ -55,7 +55,7 @@ def test_scanner__nonsense_is_not_a_number(text: str) -> None:
     assert resolve({"openslide.vendor": "aperio", "openslide.mpp-x": text}) == (None, ())
 
 
-def test_axes__that_differ_a_little_are_averaged_and_told() -> None:
+def test_axes__that_differ_a_little_are_averaged_and_reported() -> None:
     found, _ = resolve({**APERIO, "openslide.mpp-y": "0.2627"})
     assert found.mpp == pytest.approx((0.2527 * 0.2627) ** 0.5)
     assert "0.2627 along y" in found.warnings[0]
@@ -68,7 +68,7 @@ def test_axes__that_differ_much_are_not_used() -> None:
 
 
 @pytest.mark.parametrize(("power", "n_warnings"), [("40", 0), ("20", 1), ("5", 1)])
-def test_objective__that_does_not_fit_is_told(power: str, n_warnings: int) -> None:
+def test_objective__that_does_not_fit_is_reported(power: str, n_warnings: int) -> None:
     found, _ = resolve({**APERIO, "openslide.objective-power": power})
     assert len(found.warnings) == n_warnings
     assert all(f"{power}x objective" in warning for warning in found.warnings)
@@ -80,7 +80,7 @@ def test_explicit__must_be_a_positive_number(explicit: float) -> None:
         resolve(APERIO, explicit)
 
 
-def test_explicit__is_obeyed_though_odd_and_the_oddness_told() -> None:
+def test_explicit__is_obeyed_though_odd_and_reported() -> None:
     found, _ = resolve(APERIO, 250.0)  # nanometres, most likely
     assert found.mpp == 250.0
     assert any("slides have 0.02 to 50" in warning for warning in found.warnings)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from wsi_lpd.errors import SlideError
 from wsi_lpd.slide import Slide, open_slide
+from wsi_lpd.slide.slide import _bounds as bounds_of
 from wsi_lpd.types import Box, Size, UInt8Array
 
 READERS = ["openslide", "tiffslide"]
@@ -190,10 +191,10 @@ def test_properties__name_nobody(write_slide: WriteSlide, picture: UInt8Array) -
     )
     path = write_slide(picture, description=description, datetime="2024:01:02 09:00:00", software="doe scan")
     for reader in READERS:
-        told = repr(dict(open_slide(path, reader=reader).properties)).lower()
-        assert "mpp" in told
+        properties = repr(dict(open_slide(path, reader=reader).properties)).lower()
+        assert "mpp" in properties
         for secret in ("doe", "01/02/24", "09:00", "s24-1234", "cpaperiocs", "2024", "99"):
-            assert secret not in told, (reader, secret)
+            assert secret not in properties, (reader, secret)
 
 
 def test_pickle__reopens_in_another_process(write_slide: WriteSlide, picture: UInt8Array) -> None:
@@ -253,6 +254,15 @@ def test_url__without_jpeg_tiles_is_read_through_tiffslide(write_slide: WriteSli
     path = write_slide(picture)
     slide = open_slide(f"file://{path}")
     assert (slide.reader, slide.name) == ("tiffslide", "slide one")
-    assert slide.reader_reason == "the slide is remote; its full resolution is no plain grid of JPEG tiles"
+    assert slide.reader_reason == "the slide is remote; its full resolution is not a regular grid of JPEG tiles"
     assert np.array_equal(slide.read(Box(5, 6, 90, 80), Size(90, 80)), picture[6:86, 5:95])
     assert slide.fingerprint == open_slide(path).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("width", "bounds"),
+    [("355", Box(-7, 12, 355, 91)), ("--5", None), ("\N{SUPERSCRIPT TWO}", None), ("3.5", None), ("", None)],
+)
+def test_bounds__that_are_no_integers_are_not_used(width: str, bounds: Box | None) -> None:
+    stated = {"x": "-7", "y": "12", "width": width, "height": "91"}
+    assert bounds_of({f"openslide.bounds-{name}": text for name, text in stated.items()}) == bounds

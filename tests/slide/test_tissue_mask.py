@@ -142,7 +142,9 @@ def test_manual_geojson__coordinates_are_those_of_the_shown_bounds(
     assert not mask[:, :75].any()
 
 
-def test_manual__missing_or_empty_files_are_told(write_slide: WriteSlide, stained: UInt8Array, tmp_path: Path) -> None:
+def test_manual__missing_or_empty_files_are_reported(
+    write_slide: WriteSlide, stained: UInt8Array, tmp_path: Path
+) -> None:
     empty = write_geojson(tmp_path / "empty.geojson")
     slide: Slide = open_slide(write_slide(stained))
     with pytest.raises(SlideError, match=r"empty\.geojson: has no areas"):

@@ -221,17 +221,17 @@ def test_write__that_fails_leaves_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
-        ({"size_px": Size(255, 900)}, "255x900"),
-        ({"seed": -1}, "seed -1"),
-        ({"mpp": 0.05}, "0.05 um/px"),
-        ({"mpp": float("nan")}, "nan um/px"),
-        ({"truth_downsample": 3}, "downsample 3"),
+        ({"size_px": Size(255, 900)}, "size is 255 x 900 px; expected"),
+        ({"seed": -1}, "seed is -1; expected 0"),
+        ({"mpp": 0.05}, "mpp is 0.05; expected"),
+        ({"mpp": float("nan")}, "mpp is nan; expected"),
+        ({"truth_downsample": 3}, "downsample is 3; expected"),
     ],
 )
-def test_write__refuses_what_it_cannot_do(tmp_path, change, told):
-    with pytest.raises(SlideError, match=told):
+def test_write__refuses_what_it_cannot_do(tmp_path, change, message):
+    with pytest.raises(SlideError, match=message):
         write_synthetic_slide(tmp_path / "a.svs", **{**SMALL, **change})
     assert list(tmp_path.iterdir()) == []
 

@@ -63,7 +63,7 @@ def test_grid__columns_run_along_x():
 
 
 def test_grid__refuses_a_step_below_one_slide_pixel():
-    with pytest.raises(ConfigError, match="the least is 4"):
+    with pytest.raises(ConfigError, match="expected at least 1; set it to 4 or more"):
         lay_grid(Box(0, 0, 500, 300), slide_mpp=1.0, mpp=0.25, patch_px=64, step_px=2)
 
 

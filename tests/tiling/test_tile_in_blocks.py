@@ -81,7 +81,7 @@ def test_a_block__writes_what_is_missing_of_it_and_leaves_alone_what_others_writ
     assert not list((task.out / "Tiny-1.zarr").glob(".*"))
 
 
-def test_a_block__is_refused_where_another_store_has_been_begun(tmp_path, path, task, tile_config):
+def test_a_block__is_refused_where_another_store_has_been_started(tmp_path, path, task, tile_config):
     with pytest.raises(StoreError, match=r"Tiny-1\.zarr\.partial: is not the store that is to be written"):
         task.make_block(path, range(3))
     assert not (tmp_path / "out").exists()

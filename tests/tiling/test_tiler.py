@@ -133,7 +133,9 @@ def test_plan__no_tissue_warns_and_gives_an_empty_store(tmp_path, make_slide, ca
 
 def test_plan__refuses_a_coarser_slide_and_says_how_to_go_on(make_slide, tile_config):
     with open_to_tile(make_slide(mpp=1.0)) as slide:
-        with pytest.raises(SlideError, match=r"has 1 um/px at best, coarser than the 0.5 .*--mpp 1 .*allow_upsampling"):
+        with pytest.raises(
+            SlideError, match=r"has 1 um/px at best, coarser than the requested 0.5 .*--mpp 1 .*allow_upsampling"
+        ):
             plan_tiling(slide, tile_config)
         plan = plan_tiling(slide, tile_config.model_copy(update={"allow_upsampling": True}))
         assert plan.meta.patch_level0_px == 24
@@ -341,11 +343,11 @@ def test_lock__two_processes_on_one_store_do_the_work_once(tmp_path, run_until, 
     out = tmp_path / "both.zarr"
     with ThreadPoolExecutor(2) as pool:
         ends = [pool.submit(run_until, out, "never", may_fail=True) for _ in range(2)]
-    told = [end.result() for end in ends]
-    assert told.count("written") == 1
-    told.remove("written")
+    statuses = [end.result() for end in ends]
+    assert statuses.count("written") == 1
+    statuses.remove("written")
     # The other either met it at work, or came when it had finished.
-    assert told == ["unchanged"] or "is writing it" in told[0]
+    assert statuses == ["unchanged"] or "is writing it" in statuses[0]
     assert tree_bytes(out) == undisturbed
 
 

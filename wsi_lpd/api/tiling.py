@@ -114,7 +114,7 @@ class _Call:
 
         def work(slide: str) -> None:
             self.job.claim(slide)
-            seen = self.job.task.foresee(slide, slide_mpp=self.mpps.get(slide))
+            seen = self.job.task.forecast(slide, slide_mpp=self.mpps.get(slide))
             self.tell(f"{seen.slide}: {_expected(seen.n_patches, seen.n_bytes, seen.seconds)}")
             forecasts.append(seen)
 

@@ -1,4 +1,4 @@
-"""Where work goes: processes of this machine, or a Dask cluster that somebody else has started."""
+"""Clusters: worker processes on this machine, or a running Dask cluster."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from wsi_lpd.errors import ClusterError
 
 _PATIENCE = "30s"
 _RESTART_PATIENCE = "1h"
-"""Dask would give a process up that has died and not come back within 15 seconds, as on a busy machine it may not."""
+"""Dask's default gives a dead process 15 seconds to restart, which is too short on a busy machine."""
 
 
 @dataclass(frozen=True)
 class ClusterChoice:
-    """Exactly one of the three.
+    """The cluster to use: exactly one of the three is set.
 
     Attributes:
-        workers: Processes of this machine, started for this call.
+        workers: Number of local processes to start for this call.
         scheduler: Address of a running scheduler, such as `tcp://10.0.0.5:8786`.
-        scheduler_file: File that a running scheduler has written.
+        scheduler_file: File written by a running scheduler.
     """
 
     workers: int | None = None
@@ -34,17 +34,17 @@ class ClusterChoice:
     scheduler_file: Path | None = None
 
     def threads_each(self) -> int:
-        """Threads for one task: this machine's cores shared out, or one where a cluster has its own ideas."""
+        """Threads per task: an equal share of this machine's cores for local processes, else one."""
         return 1 if self.workers is None else max(1, (os.cpu_count() or 1) // self.workers)
 
 
 @contextmanager
 def connected(choice: ClusterChoice, *, n_gpus: int = 0) -> Iterator[Client]:
-    """A client of the chosen cluster; what was started for it ends with the block.
+    """A client of the chosen cluster; local processes are stopped at the end of the block.
 
     Args:
-        choice: Where to.
-        n_gpus: GPUs of this machine; a process that is started here sees one of them.
+        choice: The cluster.
+        n_gpus: Number of GPUs of this machine; each local process is given one of them.
 
     Raises:
         ClusterError: If the scheduler does not answer.
@@ -60,7 +60,7 @@ def connected(choice: ClusterChoice, *, n_gpus: int = 0) -> Iterator[Client]:
         return
     where = str(choice.scheduler if choice.scheduler_file is None else choice.scheduler_file)
     if choice.scheduler_file is not None and not choice.scheduler_file.is_file():  # Dask would wait for it for ever
-        raise ClusterError(f"{where}: no such file; a running scheduler writes it (`dask scheduler --scheduler-file`)")
+        raise ClusterError(f"{where}: no such file; start `dask scheduler --scheduler-file {where}`, which writes it")
     try:
         client = (
             Client(choice.scheduler, timeout=_PATIENCE)
@@ -77,24 +77,24 @@ def connected(choice: ClusterChoice, *, n_gpus: int = 0) -> Iterator[Client]:
 
 
 def n_tasks_at_once(client: Client, choice: ClusterChoice) -> int:
-    """How many tasks the cluster runs at the same time, with the workers that it has now."""
+    """Number of tasks that the cluster runs at a time with its current workers."""
     return sum(client.nthreads().values()) if choice.workers is None else choice.workers
 
 
-def are_alike(client: Client, kind: Callable[[], str]) -> bool:
-    """Whether all workers of now answer the same to `kind`, or fail for the same reason."""
+def workers_are_alike(client: Client, kind: Callable[[], str]) -> bool:
+    """Whether all current workers return the same value of `kind`, or fail with the same error."""
     return len(set(map(str, client.run(kind, on_error="return").values()))) <= 1
 
 
 def _silence_dask() -> None:
-    """Dask tells every connection at the level of information; what goes wrong with a task is told by `outcomes`."""
+    """Silences Dask's log of every connection; `outcomes` reports the errors of tasks."""
     for name in ("distributed", *logging.root.manager.loggerDict):
         if name.partition(".")[0] == "distributed":
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _local(workers: int, threads: int, n_gpus: int) -> SpecCluster:
-    """One process per worker and one task at a time in each, so that a crash costs no other slide."""
+    """One process per worker and one task at a time in each, so that a crash affects no other slide."""
     specification = {
         i: {
             "cls": Nanny,

@@ -1,4 +1,4 @@
-"""Which slide a task is about, and the folder it is done in."""
+"""The slide of a task, and the folder that its paths are relative to."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from wsi_lpd.errors import ClusterError
 
 @dataclass(frozen=True)
 class SlideItem:
-    """A slide, and what is known of its scale beside its own word.
+    """A slide to be processed.
 
     Attributes:
-        location: Path or URL, as seen from the folder of the call.
-        mpp: Micrometres per pixel, or None.
+        location: Path, relative to the working directory of the call, or URL.
+        mpp: Micrometres per pixel of level 0 as given by the user, or None.
     """
 
     location: str
@@ -25,15 +25,15 @@ class SlideItem:
         return self.location
 
 
-def go_to(folder: Path) -> None:
-    """Makes relative paths mean in a worker what they mean where the call was made.
+def enter_folder(folder: Path) -> None:
+    """Changes a worker's working directory to that of the call, so that relative paths are valid.
 
     Raises:
-        ClusterError: If the worker's machine has no such folder.
+        ClusterError: If the worker's machine does not have that folder.
     """
     try:
         os.chdir(folder)
     except OSError as err:
         raise ClusterError(
-            f"{folder}: is not there on a worker's machine ({err.strerror}); call from a folder that all machines share"
+            f"{folder}: does not exist on a worker's machine ({err.strerror}); use a folder that all machines share"
         ) from err

@@ -1,4 +1,4 @@
-"""Tasks on slides: the name of a slide travels, and what became of it; no pixel passes through the scheduler."""
+"""Tasks on slides: only the names of slides and small results pass through the scheduler, no pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Outcome(Generic[Item, Result]):
-    """What became of one item: a result, or an error that explains itself."""
+    """The outcome of one item: a result, or the message of an anticipated error."""
 
     item: Item
     result: Result | None = None
@@ -25,12 +25,12 @@ class Outcome(Generic[Item, Result]):
 
 
 @dataclass(frozen=True)
-class Shared(Generic[Result]):
-    """What the work on an item returns where others can help: more tasks, to be called anywhere.
+class Subtasks(Generic[Result]):
+    """Returned by the work on an item that is to be shared: subtasks for any workers.
 
     Attributes:
-        parts: In any order, at the same time. What they return is of no use.
-        finish: Once they are all done; returns the result.
+        parts: Called in any order and concurrently; their results are ignored.
+        finish: Called after all parts; returns the result.
     """
 
     parts: Sequence[Callable[[], object]]
@@ -38,55 +38,55 @@ class Shared(Generic[Result]):
 
 
 def outcomes(
-    client: Client, work: Callable[[Item], Result | Shared[Result]], items: Sequence[Item]
+    client: Client, work: Callable[[Item], Result | Subtasks[Result]], items: Sequence[Item]
 ) -> Iterator[Outcome[Item, Result]]:
-    """Does `work` for every item somewhere, and yields what became of each as it is done.
+    """Runs `work` on the cluster for every item and yields the outcomes in order of completion.
 
-    A worker that dies costs its tasks a retry on another one. Dask gives up on a task after it has seen several workers
-    die, and blames all that the worker had; so each of these is tried once more at the end, alone. An error that we
-    explain is not tried again, and ends its item: of the parts of an item, what has not begun is cancelled. So it is
-    with everything when the block that iterates ends early.
+    The tasks of a worker that dies are retried on another one. Dask gives up on a task after several workers have died
+    with it, and counts this against every task those workers held; so each such task is run once more at the end, by
+    itself. An anticipated error is not retried and ends its item: the pending parts of that item are cancelled.
+    Everything pending is cancelled if the iteration ends early.
 
     Args:
-        client: Of the cluster.
-        work: May be pickled; called in a worker with one item.
-        items: May be pickled.
+        client: Client of the cluster.
+        work: Must be picklable; called in a worker with one item.
+        items: Must be picklable.
 
     Raises:
-        Exception: Whatever `work` or a part raises that is no error we explain: a bug.
+        Exception: Any other exception of `work` or a part; a bug.
     """
     tasks: _Tasks[Item, Result] = _Tasks(client)
     try:
         for rank, item in enumerate(items):
-            tasks.submit(_Task(_Going(item, rank), functools.partial(work, item)))
+            tasks.submit(_Task(_ItemState(item, rank), functools.partial(work, item)))
         while (ended := tasks.next_ended()) is not None:
             task, result, error = ended
-            going = task.going
+            state = task.state
             if error is not None:
-                tasks.cancel(going)
-                yield Outcome(going.item, error=error)
-            elif isinstance(result, Shared):
-                going.follow(result)
-            elif going.n_parts > 0:
-                going.n_parts -= 1
+                tasks.cancel(state)
+                yield Outcome(state.item, error=error)
+            elif isinstance(result, Subtasks):
+                state.follow(result)
+            elif state.n_parts > 0:
+                state.n_parts -= 1
             else:
-                yield Outcome(going.item, result)
-            for call in going.due():
-                tasks.submit(_Task(going, call))
+                yield Outcome(state.item, result)
+            for call in state.due():
+                tasks.submit(_Task(state, call))
     finally:
         tasks.cancel()
 
 
 @dataclass(eq=False)
-class _Going(Generic[Item, Result]):
-    """An item on its way.
+class _ItemState(Generic[Item, Result]):
+    """The state of an item in progress.
 
     Attributes:
         item: The item.
-        rank: Its place in the order given.
-        n_parts: Parts that have not ended.
-        parts: Those that have not been submitted.
-        finish: What follows them, until it is submitted.
+        rank: Its place in the given order.
+        n_parts: Number of parts that have not ended.
+        parts: Parts that have not been submitted.
+        finish: The final call, until it is submitted.
     """
 
     item: Item
@@ -95,11 +95,11 @@ class _Going(Generic[Item, Result]):
     parts: list[Callable[[], object]] = field(default_factory=list)
     finish: Callable[[], Result] | None = None
 
-    def follow(self, shared: Shared[Result]) -> None:
-        self.parts, self.n_parts, self.finish = list(shared.parts), len(shared.parts), shared.finish
+    def follow(self, subtasks: Subtasks[Result]) -> None:
+        self.parts, self.n_parts, self.finish = list(subtasks.parts), len(subtasks.parts), subtasks.finish
 
     def due(self) -> list[Callable[[], object]]:
-        """What is to be submitted now."""
+        """The calls that can be submitted now."""
         due, self.parts = self.parts, []
         if self.n_parts == 0 and self.finish is not None:
             due, self.finish = [self.finish], None
@@ -108,9 +108,9 @@ class _Going(Generic[Item, Result]):
 
 @dataclass(frozen=True, eq=False)
 class _Task(Generic[Item, Result]):
-    """One call for an item; `alone` where it has been tried before."""
+    """One call for an item; `alone` if this is its last attempt."""
 
-    going: _Going[Item, Result]
+    state: _ItemState[Item, Result]
     call: Callable[[], object]
     alone: bool = False
 
@@ -125,17 +125,17 @@ class _Tasks(Generic[Item, Result]):
         self._suspects: list[_Task[Item, Result]] = []
 
     def submit(self, task: _Task[Item, Result]) -> None:
-        # In the order given; equal names of two calls must not be mixed up.
-        future = self._client.submit(_explained, task.call, pure=False, priority=-task.going.rank)
+        # In the given order; `pure=False` keeps equal calls apart.
+        future = self._client.submit(_with_error_message, task.call, pure=False, priority=-task.state.rank)
         self._running[future] = task
         self._ended.add(future)
 
     def next_ended(self) -> tuple[_Task[Item, Result], Any, str | None] | None:
-        """A task, and its result or the message of an error that we explain; None when there are no more."""
+        """The next task that ended, with its result or error message; None if there are no more."""
         while self._running or self._suspects:
             if not self._running:
                 suspect = self._suspects.pop(0)
-                self.submit(_Task(suspect.going, suspect.call, alone=True))
+                self.submit(_Task(suspect.state, suspect.call, alone=True))
             future = next(self._ended)
             task = self._running.pop(future, None)
             if task is None:  # it was cancelled
@@ -147,22 +147,22 @@ class _Tasks(Generic[Item, Result]):
                     self._suspects.append(task)
                     continue
                 n_died = int(err.allowed_failures) + 1
-                return task, None, f"{task.going.item}: {n_died} workers died while they had it (out of memory?)"
+                return task, None, f"{task.state.item}: {n_died} workers died while processing it (out of memory?)"
             future.release()
             return task, result, error
         return None
 
-    def cancel(self, going: _Going[Item, Result] | None = None) -> None:
-        """Drops the tasks of an item, or of all."""
-        futures = [future for future, task in self._running.items() if going in (None, task.going)]
+    def cancel(self, state: _ItemState[Item, Result] | None = None) -> None:
+        """Cancels the tasks of an item, or of all items."""
+        futures = [future for future, task in self._running.items() if state in (None, task.state)]
         for future in futures:
             del self._running[future]
-        self._suspects = [task for task in self._suspects if going not in (None, task.going)]
+        self._suspects = [task for task in self._suspects if state not in (None, task.state)]
         self._client.cancel(futures)
 
 
-def _explained(call: Callable[[], Result]) -> tuple[Result | None, str | None]:
-    """In a worker: the result, or the message of an error that we explain."""
+def _with_error_message(call: Callable[[], Result]) -> tuple[Result | None, str | None]:
+    """In a worker: the result, or the message of an anticipated error."""
     try:
         return call(), None
     except (WsiLpdError, OSError) as err:

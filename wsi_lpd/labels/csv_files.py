@@ -1,8 +1,8 @@
-"""Label files: reading CSV over stores and over images; `patches_csv.py` writes them.
+"""Reads label files, CSV over stores or over images; `patches_csv.py` writes them.
 
-Columns over stores: `store,index,slide,x,y,tissue,<one per class>`, `store` relative to the file. Columns over images:
-`image,<one per class>`, and if wanted `mask`, `slide`, `group` or `patient`. A class cell is 1, 0 or empty (= not
-labelled); 1.0, 0.0, true and false are read too, since spreadsheets and pandas write them.
+Columns over stores: `store,index,slide,x,y,tissue,<one per class>`, with `store` relative to the file. Columns over
+images: `image,<one per class>`, and optionally `mask`, `slide`, `group` or `patient`. A class cell is 1, 0 or empty
+(not labelled); 1.0, 0.0, true and false are accepted too, since spreadsheets and pandas write them.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ class Sheet:
         return self.header.index(name) if name in self.header else None
 
     def where(self, line: int) -> str:
-        """A line as errors name it."""
+        """A line in the form that error messages use."""
         return f"{self.path}:{line}"
 
 
 def read_sheet(path: Path) -> Sheet:
-    """Reads a CSV file: UTF-8 with or without a mark, separated by commas, semicolons or tabs.
+    """Reads a CSV file: UTF-8 with or without a byte order mark, separated by commas, semicolons or tabs.
 
     Raises:
-        LabelError: If the file is not such a table; every bad line is named.
+        LabelError: If the file is not such a table; names every bad line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as err:
         raise LabelError(f"{path}: cannot be read ({err.strerror})") from err
     except UnicodeDecodeError as err:
-        raise LabelError(f"{path}: is not UTF-8 text; save it as CSV UTF-8") from err
+        raise LabelError(f"{path}: is not UTF-8 text; save it as UTF-8 CSV") from err
     first_line = text.partition("\n")[0]
     delimiter = max(",;\t", key=first_line.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -74,25 +74,26 @@ def read_sheet(path: Path) -> Sheet:
                 continue
             if len(stripped) != len(sheet.header):
                 problems.add(
-                    sheet.where(reader.line_num), f"has {len(stripped)} cells, the header has {len(sheet.header)}"
+                    sheet.where(reader.line_num),
+                    f"has {len(stripped)} cells; expected {len(sheet.header)} as in the header",
                 )
                 continue
             sheet.rows.append((reader.line_num, stripped))
     except csv.Error as err:
-        raise LabelError(f"{path}:{reader.line_num}: is not CSV ({err})") from err
-    doubles = {name for name in sheet.header if name and sheet.header.count(name) > 1}
-    for name in sorted(doubles):
-        problems.add(sheet.where(1), f"column {name!r} is there twice")
+        raise LabelError(f"{path}:{reader.line_num}: is not valid CSV ({err})") from err
+    duplicates = {name for name in sheet.header if name and sheet.header.count(name) > 1}
+    for name in sorted(duplicates):
+        problems.add(sheet.where(1), f"has the column {name!r} more than once; rename or remove one")
     problems.raise_any()
     return sheet
 
 
 def read_label_csv(path: Path, *, classes: Sequence[str] | None = None) -> LabelTable:
-    """Reads a label file of either kind. Rows without any label are left out.
+    """Reads a label file of either kind; rows without any label are skipped.
 
     Args:
         path: The file.
-        classes: Which columns are classes, and their order; by default all that have no other meaning.
+        classes: The class columns, in order; by default all columns without another meaning.
 
     Raises:
         LabelError: All problems at once, each with its line.
@@ -106,7 +107,7 @@ def read_label_csv(path: Path, *, classes: Sequence[str] | None = None) -> Label
     if not kept:
         problems.raise_any()
         raise LabelError(
-            f"{path}: none of its {len(sheet.rows)} patches has a label; "
+            f"{path}: none of its {len(sheet.rows)} patches has a label, expected at least one; "
             f"write 1 or 0 into the columns {', '.join(names)}"
         )
     rows = [sheet.rows[i] for i in kept]
@@ -115,7 +116,7 @@ def read_label_csv(path: Path, *, classes: Sequence[str] | None = None) -> Label
 
 
 def read_unlabelled_csv(path: Path) -> LabelTable:
-    """Reads every patch of a label file, labelled or not; the table has no classes.
+    """Reads all patches of a label file, labelled or not, into a table without classes.
 
     Raises:
         LabelError: All problems at once, each with its line.
@@ -145,7 +146,7 @@ def _class_columns(sheet: Sheet, classes: Sequence[str] | None) -> list[int]:
     if classes is None:
         if not candidates:
             raise LabelError(
-                f"{sheet.path}: has no class columns; add one per class (tile does it with --classes A,B,C) "
+                f"{sheet.path}: has no class columns; add one per class (`tile --classes A,B,C` does so) "
                 "and write 1 or 0 into them"
             )
         return [sheet.header.index(name) for name in candidates]
@@ -153,7 +154,7 @@ def _class_columns(sheet: Sheet, classes: Sequence[str] | None) -> list[int]:
     missing = [name for name, place in zip(classes, found, strict=True) if place is None]
     if missing:
         raise LabelError(
-            f"{sheet.path}: has no column {', '.join(missing)}; "
+            f"{sheet.path}: has no class column {', '.join(missing)}; "
             f"its class columns are {', '.join(candidates) or '(none)'}"
         )
     return [sheet.header.index(candidates[place]) for place in found if place is not None]
@@ -167,8 +168,8 @@ def _labels(sheet: Sheet, columns: list[int], problems: Problems) -> list[list[i
             if value is None:
                 problems.add(
                     sheet.where(line),
-                    f"column {sheet.header[i]!r} holds {cells[i]!r}, expected 1, 0 or nothing "
-                    "(if the column is no class, name the classes)",
+                    f"column {sheet.header[i]!r} has {cells[i]!r}; expected 1, 0 or an empty cell (if the column is "
+                    "not a class, name the classes with --classes)",
                 )
         labels.append([UNKNOWN if value is None else value for value in row])
     return labels
@@ -198,7 +199,9 @@ def _over_stores(
     kinds = {(store.meta.mpp, store.meta.patch_px): store.path for store in stores.values()}
     if len(kinds) > 1:
         details = ", ".join(f"{px} px at {mpp:g} um/px ({path.name})" for (mpp, px), path in kinds.items())
-        raise LabelError(f"{sheet.path}: its stores hold different patches: {details}; train on patches of one kind")
+        raise LabelError(
+            f"{sheet.path}: its stores differ: {details}; expected one mpp and one patch size; split the file"
+        )
     mpp, patch_px = next(iter(kinds))
     return LabelTable(names, labels, tuple(sources), tuple(groups), mpp, patch_px)
 
@@ -214,9 +217,9 @@ def _open_stores(sheet: Sheet, first_lines: dict[str, int], problems: Problems) 
 
 
 def _checked_index(sheet: Sheet, line: int, cells: list[str], store: PatchStore, text: str, problems: Problems) -> int:
-    """The row's index, after a check that the store still holds that patch."""
-    if not text.isdigit() or int(text) >= len(store):
-        problems.add(sheet.where(line), f"index {text!r} is not one of the {len(store)} patches of {store.path.name}")
+    """Index of the row's patch, after checking that the store still contains that patch."""
+    if not text.isdecimal() or int(text) >= len(store):
+        problems.add(sheet.where(line), f"index is {text!r}; expected 0 to {len(store) - 1}, as in {store.path.name}")
         return 0
     for axis, name in enumerate(("x", "y")):
         place = sheet.column(name)
@@ -225,8 +228,8 @@ def _checked_index(sheet: Sheet, line: int, cells: list[str], store: PatchStore,
         if stated and _number(stated) != held:
             problems.add(
                 sheet.where(line),
-                f"patch {text} of {store.path.name} lies at {name} = {held}, the file says {stated}: the store was "
-                "made anew since; run tile again to bring the file up to date",
+                f"patch {text} of {store.path.name} lies at {name} = {held}, but the file has {stated}: the store was "
+                "made again since; run tile again to update the file",
             )
     return int(text)
 
@@ -247,7 +250,7 @@ def _over_images(
         groups.append(_group(sheet, cells) or path.stem)
         mask = cells[mask_column] if mask_column is not None else ""
         if mask and not (sheet.path.parent / mask).is_file():
-            problems.add(sheet.where(line), f"mask {mask} does not exist")
+            problems.add(sheet.where(line), f"mask {mask} does not exist; expected a path relative to the file")
         masks.append(MaskSource(sheet.path.parent / mask, tuple(range(len(names)))) if mask else None)
     problems.raise_any()
     return LabelTable(

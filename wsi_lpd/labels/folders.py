@@ -1,8 +1,8 @@
-"""Folders of patch images whose labels stand in their names: BCSS-WSSS, LUAD-HistoSeg, WSSS4LUAD and their like.
+"""Folders of patch images with labels in their file names: BCSS-WSSS, LUAD-HistoSeg, WSSS4LUAD and similar data sets.
 
-The labels are the text between the last `[` of the file's name and the `]` after it: `...[1010].png`,
-`...[1 0 1 0].png`, `...[1, 0, 1, 0].png`. The form tells the data set, and so the order of the classes, unless
-`classes` names them. Images without labels in their names (the data sets' `val` and `test`) need masks beside them.
+The labels are the text between the last `[` of the file name and the `]` after it: `...[1010].png`,
+`...[1 0 1 0].png`, `...[1, 0, 1, 0].png`. Their format identifies the data set, and thus the order of the classes,
+unless `classes` names them. Images without labels in their names (`val` and `test` of these data sets) need masks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from wsi_lpd.types import Size
 logger = logging.getLogger(__name__)
 
 MASK_LABEL_FRACTION: Final = 0.05
-"""A class that covers at least this share of a mask is a label of an image that has none in its name."""
+"""For images without a label in the name: a class is present if it covers at least this share of the mask."""
 
 SPLITS: Final = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 IMAGE_FOLDERS: Final = ("img", "image", "images")
@@ -33,12 +33,12 @@ MASK_FOLDERS: Final = ("mask", "masks")
 
 @dataclass(frozen=True)
 class KnownSet:
-    """A published data set as its file names show it.
+    """A published data set, recognised by its file names.
 
     Attributes:
-        name: Of the data set.
-        separator: Between two digits of a label.
-        classes: In the order of the digits, and of the mask's values.
+        name: Name of the data set.
+        separator: Text between two digits of a label.
+        classes: Class names in the order of the digits and of the mask values.
         mpp: Micrometres per pixel of its patches.
     """
 
@@ -60,7 +60,7 @@ _STATED_MPP: Final = re.compile(r"MPP-(\d+\.\d+)")
 
 
 def split_folder(root: Path, split: str) -> Path | None:
-    """The folder of a split (`train`, `val` or `test`, in any of their spellings) under a data set's root, if any."""
+    """The folder of a split (`train`, `val` or `test`; see `SPLITS` for spellings) under a data set's root, or None."""
     return next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
 
 
@@ -69,7 +69,7 @@ def read_label_folder(path: Path, *, classes: Sequence[str] | None = None) -> La
 
     Args:
         path: The folder.
-        classes: Class of each digit (and of each value of the masks), where the form of the names does not tell.
+        classes: Class of each digit (and of each mask value), if the format of the names does not identify them.
 
     Raises:
         LabelError: All problems at once, each with its file.
@@ -81,7 +81,9 @@ def read_label_folder(path: Path, *, classes: Sequence[str] | None = None) -> La
     if 0 < n_labelled < len(images):
         for image, text in zip(images, texts, strict=True):
             if text is None:
-                problems.add(str(image), "has no label in its name, such as [1010] (other images here have)")
+                problems.add(
+                    str(image), "has no label in its name; expected one such as [1010], as in other images here"
+                )
         problems.raise_any()
     if not n_labelled:
         return _from_masks(path, images, mask_folder, classes)
@@ -100,7 +102,7 @@ def label_text(name: str) -> str | None:
 
 
 def group_of(name: str) -> str:
-    """What an image was cut from, as its name tells it: patient before slide before region; else the image itself.
+    """The source of an image by its name: the patient, else the slide, else the region, else the image itself.
 
     `TCGA-A1-A0SK-DX1_xmin45749_ymin25055_MPP-0.2500+0[1101]` gives the patient `TCGA-A1-A0SK`,
     `1031280-2300-27920-[1 0 0 1]` the patient `1031280` (patient, x, y).
@@ -117,7 +119,7 @@ def group_of(name: str) -> str:
 
 
 def _images(path: Path) -> tuple[list[Path], Path | None]:
-    """The images of a folder in the order of their names, and the folder of their masks."""
+    """The images of a folder, sorted by name, and the folder of their masks or None."""
     found = _image_files(path)
     if found:
         masks = next((path.parent / m for m in MASK_FOLDERS if (path.parent / m).is_dir()), None)
@@ -128,7 +130,9 @@ def _images(path: Path) -> tuple[list[Path], Path | None]:
     training = split_folder(path, "train")
     if training is not None:
         return _images(training)
-    raise LabelError(f"{path}: holds no images ({', '.join(IMAGE_SUFFIXES)}), nor a folder img/ or train/ with images")
+    raise LabelError(
+        f"{path}: has no images ({', '.join(IMAGE_SUFFIXES)}); expected images, or a folder img/ or train/"
+    )
 
 
 def _image_files(folder: Path) -> list[Path]:
@@ -143,10 +147,10 @@ def _classes(path: Path, texts: list[str], classes: Sequence[str] | None) -> tup
         if known.separator == separator and len(known.classes) == n_digits:
             logger.info("%s: labels read as %s (%s)", path, ", ".join(known.classes), known.name)
             return known, known.classes
-    forms = "; ".join(f"{len(k.classes)} digits parted by {k.separator!r} ({k.name})" for k in KNOWN_SETS)
+    forms = "; ".join(f"{len(k.classes)} digits separated by {k.separator!r} ({k.name})" for k in KNOWN_SETS)
     raise LabelError(
-        f"{path}: labels such as [{texts[0]}] are of no known data set ({forms}); name the class of each digit with "
-        "--classes"
+        f"{path}: has labels such as [{texts[0]}]; expected those of a known data set ({forms}); otherwise name the "
+        "class of each digit with --classes"
     )
 
 
@@ -162,7 +166,9 @@ def _digits(images: list[Path], texts: list[str], names: tuple[str, ...], proble
         if len(digits) == len(names):
             labels[i] = digits
         else:
-            problems.add(str(image), f"label [{text}] has {len(digits)} digits for the classes {', '.join(names)}")
+            problems.add(
+                str(image), f"label [{text}] has {len(digits)} digits; expected one each for {', '.join(names)}"
+            )
     return labels
 
 
@@ -185,20 +191,22 @@ def _masks(images: list[Path], folder: Path | None, n_classes: int) -> list[Mask
 
 
 def _from_masks(path: Path, images: list[Path], folder: Path | None, classes: Sequence[str] | None) -> LabelTable:
-    """The table of images that have no labels in their names: labels come from how much of a mask a class covers."""
+    """The table of images without labels in their names, labelled by the classes in their masks."""
     if folder is None:
         raise LabelError(
-            f"{path}: {images[0].name} has no label in its name, such as [1010], and there is no folder mask/ "
-            "beside its images"
+            f"{path}: {images[0].name} has no label in its name; expected one such as [1010], or a folder mask/ beside "
+            "the images"
         )
     if classes is None:
-        raise LabelError(f"{path}: names the classes nowhere; name the class of each mask value with --classes")
+        raise LabelError(
+            f"{path}: the classes of its masks are unknown; name the class of each mask value with --classes"
+        )
     masks = _masks(images, folder, len(classes))
     problems = Problems()
     labels = np.full((len(images), len(classes)), UNKNOWN, np.int8)
     for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
         if mask is None:
-            problems.add(str(image), f"has no mask of its name in {folder}")
+            problems.add(str(image), f"has no mask; expected one of the same name in {folder}")
             continue
         try:
             values = read_index_mask(mask.path)
@@ -213,7 +221,7 @@ def _from_masks(path: Path, images: list[Path], folder: Path | None, classes: Se
 
 
 def stated_mpp(images: list[Path]) -> float | None:
-    """The mpp that all names state (BCSS: `MPP-0.2500`), or None."""
+    """The mpp that all file names state (BCSS: `MPP-0.2500`), or None."""
     stated = {match.group(1) if (match := _STATED_MPP.search(image.name)) else None for image in images}
     text = stated.pop() if len(stated) == 1 else None
     return None if text is None else float(text)

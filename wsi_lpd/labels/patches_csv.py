@@ -1,7 +1,7 @@
-"""Writing `patches.csv`, the label file over stores, without ever losing what a person wrote into it.
+"""Writes `patches.csv`, the label file over stores, and never loses a manual label.
 
-An existing file is merged: a row is known by (store, x, y), and all its cells but the fixed columns stay as they are.
-Rows of other stores stay. A labelled row whose patch is gone stops the work.
+An existing file is merged: rows are identified by (store, x, y), and only their fixed columns are updated. Rows of
+other stores are kept. A labelled row whose patch no longer exists is an error.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class StoreRows:
     Attributes:
         store: Path of the store relative to the CSV, with slashes.
         slide: Name of the slide.
-        coords: Corners of the patches, level-0 px, (N, 2).
+        coords: Top-left corners of the patches, level-0 px, (N, 2).
         tissue: Their tissue fractions, (N,).
-        labels: 1, 0 or -1 per class of the call, (N, C), or None where there are no annotations.
+        labels: 1, 0 or -1 per class of the call, (N, C), or None without annotations.
     """
 
     store: str
@@ -44,12 +44,12 @@ class StoreRows:
 
 @dataclass(frozen=True)
 class CsvReport:
-    """What `write_patches_csv` did.
+    """The result of `write_patches_csv`.
 
     Attributes:
         n_rows: Rows of the file.
-        n_kept: Cells that held a label before and hold it still.
-        n_disagree: Of these, cells where the annotations now say otherwise.
+        n_kept: Number of cells whose earlier label was kept.
+        n_disagree: Number of these whose label differs from the annotations.
         changed: Whether the file was written.
         classes: Its class columns.
     """
@@ -62,17 +62,17 @@ class CsvReport:
 
 
 def write_patches_csv(path: Path, stores: Sequence[StoreRows], classes: Sequence[str]) -> CsvReport:
-    """Writes or brings up to date the label file at `path`.
+    """Writes or updates the label file at `path`.
 
     Args:
         path: Such as `out/patches.csv`.
         stores: The stores of this call, with labels in the order of `classes`.
-        classes: Class columns wanted; columns that the file has already stay, also under another name of the class.
+        classes: Class columns to write; existing columns stay, also under a synonym of the class.
 
     Raises:
-        LabelError: If the file at `path` is not over stores, lists a patch twice, or labels a patch that is gone.
+        LabelError: If the existing file is not over stores, lists a patch twice, or labels a patch that is gone.
     """
-    old = _read_old(path)
+    old = _read_existing(path)
     extra = [name for name in old.sheet.header if name not in STORE_COLUMNS]
     places = [find_class(name, extra) for name in classes]
     added = [name for name, place in zip(classes, places, strict=True) if place is None]
@@ -93,17 +93,17 @@ def write_patches_csv(path: Path, stores: Sequence[StoreRows], classes: Sequence
 
 
 def check_labels_kept(path: Path, stores: Sequence[tuple[str, Int64Array]], *, fields_change: bool = False) -> None:
-    """Refuses to go on where a label written by hand would lose its patch.
+    """Raises an error if a manual label would lose its patch.
 
     Args:
-        path: The label file; it need not exist.
+        path: The label file; may be missing.
         stores: (store as written, coords) of the stores as they will be.
-        fields_change: The patches will show other fields even at the same place (another scale or patch size).
+        fields_change: Whether patches at the same position will show another field (other mpp or patch size).
 
     Raises:
-        LabelError: Naming the labelled rows.
+        LabelError: Names the labelled rows.
     """
-    old = _read_old(path)
+    old = _read_existing(path)
     problems = Problems()
     for store, coords in stores:
         alive = set() if fields_change else {(store, int(x), int(y)) for x, y in coords}
@@ -112,14 +112,14 @@ def check_labels_kept(path: Path, stores: Sequence[tuple[str, Int64Array]], *, f
                 problems.add(
                     old.sheet.where(line),
                     f"is labelled, but {store} will have no such patch at x = {key[1]}, y = {key[2]}; "
-                    f"move {path.name} away to give the labels up, or tile into another --out",
+                    f"tile into another --out, or move {path.name} away to discard its labels",
                 )
     problems.raise_any()
 
 
 @dataclass(frozen=True)
-class _Old:
-    """An existing file: of each key the line, the fixed cells by name and the other cells."""
+class _ExistingFile:
+    """An existing file: for each key its line, the fixed cells by name and the other cells."""
 
     sheet: Sheet
     rows: dict[Key, tuple[int, dict[str, str], list[str]]]
@@ -132,15 +132,15 @@ class _Old:
         return stores
 
 
-def _read_old(path: Path) -> _Old:
+def _read_existing(path: Path) -> _ExistingFile:
     if not path.exists():
-        return _Old(Sheet(path, list(STORE_COLUMNS)), {})
+        return _ExistingFile(Sheet(path, list(STORE_COLUMNS)), {})
     sheet = read_sheet(path)
     missing = [name for name in ("store", "x", "y") if name not in sheet.header]
     if missing:
         raise LabelError(
-            f"{path}: is another kind of file (it has no column {', '.join(missing)}) and is left alone; "
-            "tile into another --out"
+            f"{path}: has no column {', '.join(missing)}; expected a label file written by tile; "
+            "move it away or tile into another --out"
         )
     extra = [i for i, name in enumerate(sheet.header) if name not in STORE_COLUMNS]
     rows: dict[Key, tuple[int, dict[str, str], list[str]]] = {}
@@ -148,19 +148,27 @@ def _read_old(path: Path) -> _Old:
     for line, cells in sheet.rows:
         fixed: dict[str, str] = {n: cells[sheet.header.index(n)] for n in STORE_COLUMNS if n in sheet.header}
         try:
-            key = (fixed["store"], int(float(fixed["x"])), int(float(fixed["y"])))
+            key = (fixed["store"], _integer(fixed["x"]), _integer(fixed["y"]))
         except ValueError:
-            problems.add(sheet.where(line), f"x, y are {fixed['x']!r}, {fixed['y']!r}; expected whole numbers")
+            problems.add(sheet.where(line), f"x, y are {fixed['x']!r}, {fixed['y']!r}; expected integers")
             continue
         if key in rows:
-            problems.add(sheet.where(line), f"lists the patch of line {rows[key][0]} again")
+            problems.add(sheet.where(line), f"repeats the patch of line {rows[key][0]}; remove one of the lines")
         rows[key] = (line, fixed, [cells[i] for i in extra])
     problems.raise_any()
-    return _Old(sheet, rows)
+    return _ExistingFile(sheet, rows)
+
+
+def _integer(text: str) -> int:
+    """An integer, also as 12.0, which spreadsheets and pandas write; raises ValueError for anything else."""
+    number = float(text)
+    if not number.is_integer():
+        raise ValueError(f"{text} is not an integer")
+    return int(number)
 
 
 class _Merger:
-    def __init__(self, old: _Old, n_columns: int, targets: list[int]) -> None:
+    def __init__(self, old: _ExistingFile, n_columns: int, targets: list[int]) -> None:
         self._old = old
         self._n_columns = n_columns
         self._targets = targets
@@ -168,11 +176,11 @@ class _Merger:
         self.n_disagree = 0
 
     def verbatim(self, rows: list[tuple[dict[str, str], list[str]]]) -> list[list[str]]:
-        """The rows of a store that this call does not touch."""
+        """The rows of a store that is not part of this call, unchanged."""
         return [[*(fixed.get(name, "") for name in STORE_COLUMNS), *self._wide(extra)] for fixed, extra in rows]
 
     def merged(self, rows: StoreRows) -> list[list[str]]:
-        """The rows of a store of this call, with the old cells where there are any."""
+        """The rows of a store of this call, with the existing cells kept."""
         lines = []
         for i, (x, y) in enumerate(rows.coords.tolist()):
             old = self._old.rows.get((rows.store, x, y))

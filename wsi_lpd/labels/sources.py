@@ -1,4 +1,4 @@
-"""Labelled patches: one call reads all label sources, one fetches pixels, one fetches masks."""
+"""Labelled patches: functions that read label sources, pixels and masks."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def read_labels(paths: Sequence[Path], *, classes: Sequence[str] | None = None) 
 
     Args:
         paths: CSV files over stores or images, and folders of patches with multi-hot names.
-        classes: Classes wanted, in order. Of a CSV they choose the columns; of a folder they name the digits (and the
-            values of the masks) in their order. By default a CSV's columns, and what the form of the names tells.
+        classes: Class names in order. For a CSV file they select the columns; for a folder they name the digits (and
+            the mask values). By default all class columns of a CSV, or the classes of the recognised data set.
 
     Raises:
-        LabelError: If nothing is labelled, or a source is wrong; all its problems at once, with file and line.
+        LabelError: If nothing is labelled or a source is invalid; lists all problems with file and line.
     """
     if not paths:
-        raise LabelError("no label file or folder was given")
+        raise LabelError("no label source was given; pass a patches.csv or a folder of labelled patches")
     if classes is not None:
         check_class_names(classes, where="--classes")
     tables = [_read_source(path, classes) for path in paths]
@@ -56,9 +56,9 @@ def read_labels(paths: Sequence[Path], *, classes: Sequence[str] | None = None) 
 
 
 def read_patches(table: LabelTable, indices: Sequence[int] | NDArray[np.integer]) -> UInt8Array:
-    """Pixels of the patches at `indices` of a table, in that order; RGB (n, S, S, 3).
+    """Pixels of the patches at `indices`, in that order; RGB (n, S, S, 3).
 
-    Safe in several threads and processes; a store is opened once per process.
+    Safe for several threads and processes; a store is opened once per process.
 
     Raises:
         StoreError: If a store is damaged.
@@ -82,13 +82,13 @@ def read_patches(table: LabelTable, indices: Sequence[int] | NDArray[np.integer]
 
 
 def read_truth_masks(table: LabelTable, indices: Sequence[int] | NDArray[np.integer]) -> UInt8Array:
-    """Label maps (n, S, S) of the patches at `indices`: class i is i + 1, 255 what the annotator left out.
+    """Label maps (n, S, S) of the patches at `indices`: class i has the value i + 1, pixels without annotation 255.
 
     Raises:
         LabelError: If a patch has no mask, or it cannot be read.
     """
     if table.truth_masks is None or table.patch_px is None:
-        raise LabelError("these labels have no masks")
+        raise LabelError("the label sources have no masks; pass a folder with img/ and mask/")
     side = table.patch_px
     out = np.empty((len(indices), side, side), np.uint8)
     for place, i in enumerate(indices):
@@ -105,7 +105,7 @@ def read_truth_masks(table: LabelTable, indices: Sequence[int] | NDArray[np.inte
 
 
 def _nearest(length: int, side: int) -> NDArray[np.integer]:
-    """Of each of `side` pixel centres, the pixel of an axis of `length` that it falls into."""
+    """Nearest-neighbour indices that resample an axis of `length` pixels to `side` pixels, (side,)."""
     return ((np.arange(side) + 0.5) * length / side).astype(np.int64)
 
 
@@ -118,7 +118,7 @@ def open_store(path: Path) -> PatchStore:
 def _read_source(path: Path, classes: Sequence[str] | None) -> LabelTable:
     if path.is_dir():
         if (path / "zarr.json").is_file():
-            raise LabelError(f"{path}: is a patch store, which holds no labels; pass the patches.csv beside it")
+            raise LabelError(f"{path}: is a patch store, which has no labels; pass the patches.csv beside it")
         return read_label_folder(path, classes=classes)
     if not path.exists():
         raise LabelError(f"{path}: no such file or folder")

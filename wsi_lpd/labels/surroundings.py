@@ -1,4 +1,4 @@
-"""Patches with what lies around them: those of one store are pieces of one slide."""
+"""Patches with their surroundings, taken from neighbouring patches of the same store."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _OPEN_STORES = 256
 def read_surrounded(table: LabelTable, rows: list[int], margin_px: int) -> UInt8Array:
     """Patches with a margin on all sides, (n, S + 2 margin, S + 2 margin, 3).
 
-    The margin shows the patches beside them, labelled or not, as far as the store holds any. Elsewhere, and around
-    image files, the patch is mirrored.
+    The margin shows neighbouring patches of the store, labelled or not. Where there are none, and around image files,
+    the patch is mirrored.
 
     Args:
         table: Labelled patches.
-        rows: Which of them.
-        margin_px: At most the side of a patch.
+        rows: Indices into the table.
+        margin_px: Width of the margin, at most the side of a patch.
 
     Raises:
         StoreError: If a store is damaged.
@@ -39,17 +39,17 @@ def read_surrounded(table: LabelTable, rows: list[int], margin_px: int) -> UInt8
 
 
 def _add_neighbours(window: UInt8Array, path: Path, index: int, margin_px: int) -> None:
-    """Pastes what neighbours show into the margin of a window, the nearest first, each only where it adds something."""
+    """Fills the margin of a window from neighbouring patches, nearer ones first; skips those that add nothing."""
     places = _places(path) - _places(path)[index] + margin_px
     side = window.shape[0] - 2 * margin_px
     near = np.flatnonzero((np.abs(places - margin_px) < side + margin_px).all(axis=1))
     near = near[np.argsort(np.abs(places[near] - margin_px).sum(axis=1), kind="stable")]
-    known = np.zeros(window.shape[:2], bool)
+    covered = np.zeros(window.shape[:2], bool)
     useful = []
     for i in near:
         here = _overlap(places[i], side, len(window))
-        if not known[here].all():
-            known[here] = True
+        if not covered[here].all():
+            covered[here] = True
             useful.append(int(i))
     own = slice(margin_px, margin_px + side)
     patch = window[own, own].copy()
@@ -61,14 +61,14 @@ def _add_neighbours(window: UInt8Array, path: Path, index: int, margin_px: int) 
 
 
 def _overlap(place: Int64Array, side: int, whole: int) -> tuple[slice, slice]:
-    """Rows and columns of a window of side `whole` that a patch at (x, y) in it covers."""
+    """Rows and columns that a patch at (x, y) covers in a window of side `whole`."""
     x, y = place.tolist()
     return slice(max(y, 0), min(y + side, whole)), slice(max(x, 0), min(x + side, whole))
 
 
 @functools.lru_cache(maxsize=_OPEN_STORES)
 def _places(path: Path) -> Int64Array:
-    """Corners of all patches of a store in its own pixels, (N, 2) as x, y."""
+    """Top-left corners of all patches of a store, in patch pixels, (N, 2) as x, y."""
     store = open_store(path)
     places: Int64Array = np.rint(store.coords * (store.meta.patch_px / store.meta.patch_level0_px)).astype(np.int64)
     return places

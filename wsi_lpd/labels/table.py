@@ -1,4 +1,4 @@
-"""The one table of labelled patches that every label source is read into."""
+"""The table of labelled patches that all label sources are read into."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from wsi_lpd.errors import LabelError
 Int8Array = NDArray[np.int8]
 
 UNKNOWN: Final = -1
-"""Label of a class that nobody has judged on a patch."""
+"""Label of a class that has not been annotated on a patch."""
 
 _MAX_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
 class PatchSource:
-    """Where the pixels of a patch are: a patch store and an index, or an image file (index None)."""
+    """Source of a patch's pixels: a patch store and an index, or an image file (index None)."""
 
     path: Path
     index: int | None = None
@@ -37,7 +37,7 @@ class MaskSource:
 
     Attributes:
         path: A palette or grey image whose pixel value i means `order[i]`.
-        order: Class of the table (counted from 0) of each mask value; every other value was excluded by the annotator.
+        order: Class index (from 0) of each mask value; pixels of any other value are not annotated.
     """
 
     path: Path
@@ -52,8 +52,8 @@ class LabelTable:
         classes: Names of the classes, in the order of the columns.
         labels: 1 present, 0 absent, -1 not labelled, int8 (N, C); every row has at least one label, unless it has
             a mask.
-        sources: Where each patch is, N of them.
-        groups: Slide, patient or image each patch comes from: what a split must not tear apart.
+        sources: Source of each patch's pixels, N of them.
+        groups: Slide, patient or image that each patch comes from; a split keeps groups together.
         mpp: Micrometres per pixel of the patches, where known.
         patch_px: Side of the patches.
         truth_masks: Pixel masks, where a source has them (data sets' `val` and `test`); None where none has.
@@ -90,13 +90,13 @@ class LabelTable:
 
 
 class Problems:
-    """Collects what is wrong, so that one run tells all of it (the first twenty in words)."""
+    """Collects problems so that one error reports them all (up to twenty in detail)."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
 
     def add(self, where: str, message: str) -> None:
-        """Notes a problem at a file, line or image."""
+        """Records a problem of a file, line or image."""
         self._lines.append(f"{where}: {message}")
 
     def raise_any(self) -> None:
@@ -111,26 +111,26 @@ class Problems:
 
 
 def same_class(a: str, b: str) -> bool:
-    """Whether two names mean one class: equal but for case, or known short names of one (`TUM`, `Tumor`)."""
+    """Whether two names mean the same class: equal up to case, or synonyms (`TUM`, `Tumor`)."""
     return _canonical(a) == _canonical(b)
 
 
 def find_class(name: str, among: Sequence[str]) -> int | None:
-    """Index in `among` of the class that `name` means: the very name first, then another name of the class."""
+    """Index in `among` of the class that `name` means: an exact match first, else a synonym; None if there is none."""
     if name in among:
         return list(among).index(name)
     return next((i for i, other in enumerate(among) if same_class(name, other)), None)
 
 
 def join(tables: Sequence[LabelTable], *, names: Sequence[str]) -> LabelTable:
-    """Puts several tables together; the columns of the later ones are put in the order of the first.
+    """Concatenates tables; the classes of later tables are reordered to match the first.
 
     Args:
         tables: At least one.
-        names: What each is called in errors.
+        names: Name of each table in error messages.
 
     Raises:
-        LabelError: If the classes, the mpp or the patch sizes differ, or a patch is listed twice.
+        LabelError: If classes, mpp or patch sizes differ, or a patch is listed twice.
     """
     first = tables[0]
     ordered = [first, *(_reordered(t, first, n, names[0]) for t, n in zip(tables[1:], names[1:], strict=True))]
@@ -139,7 +139,9 @@ def join(tables: Sequence[LabelTable], *, names: Sequence[str]) -> LabelTable:
         values.pop(None, None)
         if len(values) > 1:
             details = ", ".join(f"{value:g} ({name})" for value, name in values.items())
-            raise LabelError(f"the sources disagree on {what}: {details}; train on patches of one kind")
+            raise LabelError(
+                f"the label sources differ in {what}: {details}; expected one value; pass sources that agree"
+            )
     masks = [m for t in ordered for m in (t.truth_masks if t.truth_masks is not None else (None,) * len(t))]
     table = LabelTable(
         classes=first.classes,
@@ -150,12 +152,12 @@ def join(tables: Sequence[LabelTable], *, names: Sequence[str]) -> LabelTable:
         patch_px=next((t.patch_px for t in ordered if t.patch_px is not None), None),
         truth_masks=tuple(masks) if any(m is not None for m in masks) else None,
     )
-    _refuse_doubles(table.sources)
+    _refuse_duplicates(table.sources)
     return table
 
 
 def class_balance(table: LabelTable) -> list[str]:
-    """The class balance as lines of text: patches with, without and not judged, per class, and label sets."""
+    """The class balance as lines of text: numbers of patches with, without and not labelled for each class."""
     width = max(len(name) for name in (*table.classes, "class"))
     lines = [f"{len(table)} labelled patches of {len(set(table.groups))} slides or images"]
     lines.append(f"{'class':<{width}}  {'present':>14}  {'absent':>8}  {'unknown':>8}  {'alone':>8}")
@@ -175,7 +177,7 @@ def _reordered(table: LabelTable, first: LabelTable, name: str, first_name: str)
     if None in places or len(table.classes) != len(first.classes):
         raise LabelError(
             f"{name}: has the classes {', '.join(table.classes)}, but {first_name} has {', '.join(first.classes)}; "
-            "all label sources need the same classes"
+            "expected the same classes in all label sources; pass --classes"
         )
     old_places = [place for place in places if place is not None]
     new_place = {old: new for new, old in enumerate(old_places)}
@@ -185,13 +187,13 @@ def _reordered(table: LabelTable, first: LabelTable, name: str, first_name: str)
     return replace(table, classes=first.classes, labels=table.labels[:, old_places], truth_masks=masks)
 
 
-def _refuse_doubles(sources: Iterable[PatchSource]) -> None:
+def _refuse_duplicates(sources: Iterable[PatchSource]) -> None:
     seen: set[PatchSource] = set()
     problems = Problems()
     for source in sources:
         if source in seen:
             place = str(source.path) if source.index is None else f"{source.path} patch {source.index}"
-            problems.add(place, "is labelled twice")
+            problems.add(place, "is labelled twice; remove one of the two rows or label sources")
         seen.add(source)
     problems.raise_any()
 

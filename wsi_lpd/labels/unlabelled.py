@@ -1,4 +1,4 @@
-"""Patches to look at without a label: stores, image files, and label files of which only the patches count."""
+"""Patches without labels: from stores, image files, and label files whose labels are ignored."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from wsi_lpd.stores.sizes import METADATA
 
 
 def read_unlabelled(paths: Sequence[Path]) -> LabelTable:
-    """Reads patches into one table without classes; a patch that is named twice counts once.
+    """Reads patches into one table without classes; duplicates are dropped.
 
     Args:
         paths: Stores, CSV files over stores or images, folders of stores, and folders of images.
 
     Raises:
-        LabelError: If there are no patches, or patches of several kinds.
+        LabelError: If there are no patches, or their mpp or size differ.
         StoreError: If a store cannot be read.
     """
     if not paths:
-        raise LabelError("no store, patches.csv or folder was given")
+        raise LabelError("no patches were given; pass patch stores, a patches.csv or a folder of images")
     tables = [table for path in paths for table in _read_source(path)]
     seen: set[PatchSource] = set()
     for i, table in enumerate(tables):
@@ -35,7 +35,7 @@ def read_unlabelled(paths: Sequence[Path]) -> LabelTable:
         seen.update(places)
     filled = [table for table in tables if len(table)]
     if not filled:
-        raise LabelError(f"{', '.join(map(str, paths))}: hold no patches")
+        raise LabelError(f"{', '.join(map(str, paths))}: no patches found; expected at least one")
     return join(filled, names=[str(table.sources[0].path) for table in filled])
 
 
@@ -61,7 +61,7 @@ def _of_store(path: Path) -> LabelTable:
 def _of_images(folder: Path) -> LabelTable:
     images = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
     if not images:
-        raise LabelError(f"{folder}: holds neither stores of patches (<slide>.zarr) nor images")
+        raise LabelError(f"{folder}: has no patches; expected patch stores (<slide>.zarr) or images")
     side = common_side([image_size(image) for image in images], str(folder))
     return _table(tuple(map(PatchSource, images)), [image.stem for image in images], None, side)
 

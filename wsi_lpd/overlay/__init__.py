@@ -1,4 +1,4 @@
-"""From a label map to what a person looks at: exact polygons, QuPath GeoJSON, masks, previews.
+"""From a label map to its outputs: exact polygons, QuPath GeoJSON, masks, pictures.
 
 Import from the modules. A map that comes in strips: `strips`, `label_strips`, `sieve`, `stream` (the whole way to the
 file), `outlines`, `budget`; `trace` traces each strip, `joined` joins its regions to those above (with `seam` and

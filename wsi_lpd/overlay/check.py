@@ -1,4 +1,4 @@
-"""QuPath's rules for geometries and class names, as code: one bad geometry makes QuPath refuse the whole file."""
+"""QuPath's rules for geometries and class names: a single invalid geometry makes QuPath reject the whole file."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from wsi_lpd.overlay.tracing.trace import Polygons
 from wsi_lpd.types import BoolArray
 
 PRECISION_PX: Final = 0.01
-"""QuPath 0.6 and later snap every geometry to this grid and refuse the file if that fails."""
+"""QuPath 0.6 and later snap every geometry to this grid and reject the file if that fails."""
 
 _POLYGON, _MULTI_POLYGON = int(shapely.GeometryType.POLYGON), int(shapely.GeometryType.MULTIPOLYGON)
 
 
 def geometry_problems(geometries: Polygons | Sequence[Any], rings: FlatRings | None = None) -> list[str | None]:
-    """What QuPath would not take in each geometry; None where it is good.
+    """The reason why QuPath would reject each geometry; None where it is accepted.
 
-    Good means: a Polygon or MultiPolygon, finite, valid in the OGC sense, with an area, and still so on QuPath's
-    grid of 0.01 px.
+    Accepted are Polygons and MultiPolygons that are finite, valid in the OGC sense and not empty, and remain so on
+    QuPath's grid of 0.01 px.
 
     Args:
         geometries: (N,).
-        rings: Theirs, if they are at hand.
+        rings: Their rings, if already computed.
     """
     array = np.asarray(geometries, dtype=object)
     problems: list[str | None] = [None] * len(array)
     is_area = np.isin(shapely.get_type_id(array), (_POLYGON, _MULTI_POLYGON)) & ~shapely.is_empty(array)
     valid = is_area & shapely.is_valid(array)
     for i in np.flatnonzero(~valid):
-        problems[i] = "is empty or no polygon" if not is_area[i] else str(shapely.is_valid_reason(array[i]))
+        problems[i] = "is empty or not a polygon" if not is_area[i] else str(shapely.is_valid_reason(array[i]))
     for i in np.flatnonzero(valid & ~(shapely.area(array) > 0)):
         problems[i] = "has no area"
     for i in np.flatnonzero(valid & ~_snapping_changes_nothing(flat_rings(array) if rings is None else rings)):
@@ -43,10 +43,11 @@ def geometry_problems(geometries: Polygons | Sequence[Any], rings: FlatRings | N
 
 
 def _snapping_changes_nothing(rings: FlatRings) -> BoolArray:
-    """Geometries on which the snap to 0.01 px provably does nothing, so that it need not be tried.
+    """Whether snapping to 0.01 px provably leaves a geometry unchanged, so that it need not be tried; (N,).
 
-    All coordinates are whole and every edge is axis-parallel or shorter than 100 px: then a vertex is either on an
-    edge or at least 1 / length > 0.01 px away from it, and snapping moves only what is within half a grid diagonal.
+    This holds if all coordinates are integers and every edge is axis-parallel or shorter than 100 px: then a vertex is
+    either on an edge or at least 1 / length > 0.01 px away from it, and snapping moves only what is within half a grid
+    diagonal.
     """
     step = np.abs(np.diff(rings.xy, axis=0, append=rings.xy[-1:]))
     safe_edge = (step.min(axis=1, initial=np.inf) == 0) | ((step * step).sum(axis=1) < (1 / PRECISION_PX) ** 2)

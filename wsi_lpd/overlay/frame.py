@@ -1,4 +1,4 @@
-"""Where a label map lies on the slide."""
+"""The position and scale of a label map on the slide."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wsi_lpd.types import AnyArray, Float64Array, Int64Array
 
 @dataclass(frozen=True)
 class GridFrame:
-    """Places the corners of a label map's pixel grid in the level-0 frame of an overlay.
+    """Maps the pixel corners of a label map to the level-0 frame of an overlay.
 
-    Corner i goes to round(i * downsample) - offset, a whole number: QuPath keeps those exactly. The same corner of
-    two neighbours goes to the same place, so shared borders stay shared, and because no two corners meet (a
-    downsample is >= 1) pixel-edge polygons stay valid.
+    Corner i is mapped to round(i * downsample) - offset, an integer, which QuPath keeps exactly. A corner shared by two
+    regions has one image, so borders stay shared; and since no two corners coincide (downsample >= 1), pixel-edge
+    polygons stay valid.
 
     Attributes:
         downsample_x: Level-0 pixels per label-map pixel; may be any number >= 1, such as slide width / map width.
@@ -41,7 +41,7 @@ class GridFrame:
             raise ValueError(f"downsample must be >= 1, got {self.downsample_x}, {self.downsample_y}")
 
     def to_level0(self, corners: AnyArray) -> Int64Array:
-        """Moves grid corners (N, 2), x y, to level-0 pixels of the overlay."""
+        """Maps grid corners (N, 2), x y, to level-0 pixels of the overlay."""
         scaled = np.floor(np.asarray(corners, dtype=np.float64) * (self.downsample_x, self.downsample_y) + 0.5)
         clipped = np.minimum(scaled, self._limits)
         return clipped.astype(np.int64) - np.array((self.offset_x, self.offset_y), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Coordinates as text, thousands at a time: what takes longest in writing GeoJSON."""
+"""Formats coordinates as text, thousands at a time; formatting takes most of the time of writing GeoJSON."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from wsi_lpd.overlay.tracing.flat_rings import FlatRings
 from wsi_lpd.types import AnyArray
 
 DECIMALS: Final = 2
-"""Places of a coordinate that is no whole number."""
+"""Decimal places of non-integer coordinates."""
 
 
 def geometry_texts(rings: FlatRings) -> list[bytes]:
-    """GeoJSON geometry objects of Polygons and MultiPolygons; a MultiPolygon of one part is written as Polygon."""
+    """GeoJSON geometry objects of Polygons and MultiPolygons; a MultiPolygon with one part is written as a Polygon."""
     is_last = np.append(rings.ring_of[1:] != rings.ring_of[:-1], True)[: len(rings.ring_of)]
     ring_texts = _position_text(rings, is_last).split(b"\n")[:-1]
     part_texts = [
@@ -38,8 +38,8 @@ def _grouped(texts: list[bytes], owner: AnyArray, n_owners: int) -> Iterator[lis
 def _position_text(rings: FlatRings, is_last: AnyArray) -> bytes:
     """`[x,y],[x,y]...` of all rings, one ring per line.
 
-    All positions are set at once in a table of fixed-width characters whose unused cells are zero bytes; dropping
-    those is several times faster than formatting number by number.
+    All positions are written at once into a table of fixed-width characters whose unused cells are zero bytes; removing
+    these is several times as fast as formatting number by number.
     """
     xy, decimals = rings.xy, 0 if rings.are_whole else DECIMALS
     table = [_constant(len(xy), "["), *_characters(xy[:, 0], decimals), _constant(len(xy), ",")]
@@ -53,7 +53,7 @@ def _constant(n: int, character: str) -> AnyArray:
 
 
 def _characters(values: AnyArray, decimals: int) -> list[AnyArray]:
-    """Character columns of decimal numbers: sign, digits, point; whole numbers have no point in any table."""
+    """Character columns of decimal numbers: sign, digits, point; integers have no decimal point."""
     scaled = np.rint(values * 10**decimals).astype(np.int64)
     rest = np.abs(scaled)
     is_whole = rest % 10**decimals == 0

@@ -1,4 +1,4 @@
-"""The overlay of a label map that comes in strips: peak memory does not grow with the height of the map."""
+"""Writes the overlay of a label map that arrives in strips; peak memory does not grow with the height of the map."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from wsi_lpd.overlay.tracing.trace import Polygons
 from wsi_lpd.types import AnyArray
 
 STRIP_PX: Final = 2 * 2**20
-"""Pixels of the strips that are simplified by themselves, which keeps memory flat however wide a map is."""
+"""Pixels per strip that is simplified at a time, which limits memory for maps of any width."""
 
 LEAST_STRIP_ROWS: Final = 256
-"""Borders keep a vertex where they cross a seam: with 512 rows that is 0.2 to 0.4 % more vertices than from the whole
-map at once (regions of some 30 px), with 256 rows 0.5 to 1 %, with 128 1 to 2 %. Joining takes time, too."""
+"""Borders keep a vertex where they cross a seam. Compared with the whole map at once, this gives 0.2 to 0.4 % more
+vertices with 512 rows (regions of some 30 px), 0.5 to 1 % with 256 and 1 to 2 % with 128; joining takes time, too."""
 
 
 @dataclass(frozen=True)
 class StreamedOverlay:
-    """What was written.
+    """Summary of the written overlay.
 
     Attributes:
         n_features: Features in the file.
-        n_vertices: Positions in the file, with those that close a ring.
-        tolerance_px: Tolerance of the outlines that was used, in label-map pixels.
-        area_errors: By how much outlines changed the area of each class that occurs, as a share of it.
-        areas_px: Label-map pixels of each class that occurs.
+        n_vertices: Positions in the file, including those that close rings.
+        tolerance_px: Simplification tolerance that was used, in label-map pixels.
+        area_errors: Relative change in area due to simplification, for each class that occurs.
+        areas_px: Number of label-map pixels of each class that occurs.
     """
 
     n_features: int
@@ -65,26 +65,26 @@ def write_streamed_overlay(
     metadata: Mapping[str, str] | None = None,
     strip_rows: int | None = None,
 ) -> StreamedOverlay:
-    """Traces, simplifies, measures and writes a label map that is never in memory as a whole.
+    """Traces, simplifies, measures and writes a label map without holding all of it in memory.
 
-    The file does not depend on the height of the strips that come in, only on `strip_rows`.
+    The file depends only on `strip_rows`, not on the height of the given strips.
 
     Args:
-        path: `.geojson` or `.geojson.gz`; replaced only when all of it is good.
-        strips: The map; called once, and up to six times more if vertices are limited.
+        path: `.geojson` or `.geojson.gz`; replaced only by a complete, valid file.
+        strips: The map; called once, and up to six more times if `max_vertices` is given.
         classes: `classes[i]` has the label i + 1.
-        frame: Where the label map lies on the slide.
+        frame: Position and scale of the label map on the slide.
         tolerance_px: As in `simplify_regions`, but in label-map pixels.
-        max_vertices: The tolerance is raised until the overlay has no more positions (`outline_within`); what came of
-            it goes to the log, the result and the metadata.
-        merge: One MultiPolygon per class; all polygons are held until the end.
+        max_vertices: Most positions in the overlay; the tolerance is raised to meet it (see `outline_within`). The
+            log, the result and the metadata state the outcome.
+        merge: Write one MultiPolygon per class; this holds all polygons in memory until the end.
         pixel_area_um2: Area of a label-map pixel.
         slide: As in `write_overlay`.
         metadata: Provenance, as in `write_overlay`.
-        strip_rows: Height of the strips that are simplified by themselves; None = what suits the width of the map.
+        strip_rows: Height of the strips that are simplified at a time; None = chosen by the width of the map.
 
     Raises:
-        OverlayError: As `write_overlay`.
+        OverlayError: As in `write_overlay`.
     """
     outline, texts = Outline(tolerance_px), dict(metadata or {})
 
@@ -112,7 +112,7 @@ def _rows_for(width: int) -> int:
 
 @dataclass
 class _Totals:
-    """Counts what goes past on its way to the file."""
+    """Totals over all regions written to the file."""
 
     account: AreaAccount = field(default_factory=AreaAccount)
     areas_px: AnyArray = field(default_factory=lambda: np.zeros(256, dtype=np.int64))

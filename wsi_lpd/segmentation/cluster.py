@@ -12,7 +12,7 @@ from wsi_lpd.blocks import WorkLeft
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.distributed.blocks import BlockWork, outcomes_in_blocks
 from wsi_lpd.distributed.cluster import ClusterChoice, connected
-from wsi_lpd.distributed.slides import SlideItem, go_to
+from wsi_lpd.distributed.slides import SlideItem, enter_folder
 from wsi_lpd.distributed.tasks import Outcome
 from wsi_lpd.versions import versions_of
 
@@ -101,7 +101,7 @@ class _Segmenting(BlockWork["SlideItem", "SegmentSummary"]):
         return job.finish(item.location, outputs, work_left, slide_mpp=item.mpp, overwrite=self.task.overwrite)
 
     def _job(self) -> SegmentJob:
-        go_to(self.folder)
+        enter_folder(self.folder)
         return _prepared(self.task.run, self.task.config, self.task.device)
 
 

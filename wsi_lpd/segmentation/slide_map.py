@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from wsi_lpd.blocks import WorkLeft, runs
+from wsi_lpd.blocks import WorkLeft, consecutive_ranges
 from wsi_lpd.config import SegmentConfig
 from wsi_lpd.memory import give_back_freed_blocks
 from wsi_lpd.models.engine import choose_engine
@@ -114,7 +114,7 @@ class SlideMap:
             SlideError: If the slide cannot be read.
             OverlayError: If a strip cannot be written.
         """
-        for run in runs([i for i in store.missing if block is None or i in block]):
+        for run in consecutive_ranges([i for i in store.missing if block is None or i in block]):
             with closing(
                 segment_slide(
                     self.slide,

@@ -1,4 +1,4 @@
-"""Opening slides and reading pixels; nothing here knows of networks."""
+"""Opens slides and reads their pixels; independent of any neural network."""
 
 from wsi_lpd.slide.slide import Slide, open_slide, slide_name
 from wsi_lpd.slide.tissue.mask import NotBrightFieldError, TissueMask, find_tissue

@@ -1,7 +1,7 @@
-"""Which properties of a slide may be shown and stored.
+"""The slide properties that may be shown and stored.
 
-Scanners write the names of patients, users and files, barcodes and dates into dozens of keys, and every version adds
-some. So this is a list of what is let through, never of what is held back.
+Scanners write names of patients, users and files, barcodes and dates into dozens of keys, and every version adds more.
+So this is an allowlist, never a blocklist.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _SAFE: Final = re.compile(
 )
 
 _SAFE_ASSOCIATED: Final = frozenset({"macro", "thumbnail", "map"})
-"""Names of associated images that may be told. The label image shows the patient, so not even its name is passed on;
-the pixels of the macro image often show the label too and are never read."""
+"""Names of associated images that may be shown. The label image identifies the patient, so not even its name is passed
+on; the pixels of the macro image often show the label too and are never read."""
 
 
 def safe_properties(properties: Mapping[str, str]) -> dict[str, str]:
-    """The properties that tell of optics and geometry, and of nobody."""
+    """The properties about optics and geometry; none that could identify a person."""
     return {key: value for key, value in properties.items() if _SAFE.fullmatch(key)}
 
 
 def safe_associated(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The associated images that may be named."""
+    """The associated images whose names may be shown."""
     return tuple(name for name in names if name in _SAFE_ASSOCIATED)

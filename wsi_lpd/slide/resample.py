@@ -1,4 +1,4 @@
-"""Reading a region at any scale: the nearest finer level, averaged over areas, in blocks that memory can hold."""
+"""Reads a region at any scale: the nearest finer level, averaged over areas, in blocks of limited size."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from wsi_lpd.slide.readers.reader import Level, SlideReader
 from wsi_lpd.types import Box, Size, UInt8Array
 
 _LEVEL_TOLERANCE = 0.01
-"""A level counts as finer up to one per cent too coarse: halving odd sizes makes 2.0005 of 2, and reading level 0
-instead would cost four times as much for a change nobody can see."""
+"""A level up to one per cent too coarse still counts as finer: halving odd sizes turns 2 into 2.0005, and reading level
+0 instead would cost four times as much for an invisible difference."""
 
 _LEAST_SECOND_FACTOR = 1.9
-"""See `choose_source`; scanners of 40x state 0.2450 to 0.2530 um/px, which is 1.0 um/px at two times 1.97 to 2.04."""
+"""See `choose_source`; 40x scanners state 0.2450 to 0.2530 um/px, so 1.0 um/px is two factors of 1.97 to 2.04."""
 
 _BLOCK_PX = 3072
-"""Longest side of the source pixels held at once (28 MB), whatever the region and the level."""
+"""Longest side of the source pixels held at a time (28 MB), whatever the region and the level."""
 
 
 def choose_level(levels: Sequence[Level], downsample: float) -> int:
-    """Index of the coarsest level that is still fine enough for `downsample` level-0 pixels per output pixel."""
+    """Index of the coarsest level that is fine enough for `downsample` level-0 pixels per output pixel."""
     fine_enough = [i for i, level in enumerate(levels) if level.downsample <= downsample * (1 + _LEVEL_TOLERANCE)]
     return max(fine_enough, key=lambda i: levels[i].downsample, default=0)
 
 
 def choose_source(reader: SlideReader, downsample: float) -> int:
-    """Index into the sources of `reader` of the one to average from.
+    """Index of the entry of `reader.sources` to average from.
 
-    Averaging twice blurs where the second factor lies between one and two: pixels of a result then share pixels of the
-    source by halves. On a real slide a source is off by 1.5 to 2.7 of 255 there, at a factor of two or more by at
-    most 0.8 (a shift by a quarter pixel: 4). So a level of the file is good enough at any factor, as everywhere, but
-    what the reader makes of a finer one only where it costs nothing.
+    Averaging twice blurs if the second factor is between one and two, because result pixels then share source pixels.
+    On a real slide the mean error was 1.5 to 2.7 grey levels there, but at most 0.8 for a factor of two or more (a
+    shift by a quarter pixel: 4). So a level of the file is used at any factor, as is common practice, but a size that
+    the reader reduces from a finer level only where the second factor causes no such blur.
     """
     n_levels = len(reader.levels)
-    fitting = [
+    suitable = [
         i for i, source in enumerate(reader.sources) if i < n_levels or _averages_well(downsample / source.downsample)
     ]
-    return fitting[choose_level([reader.sources[i] for i in fitting], downsample)]
+    return suitable[choose_level([reader.sources[i] for i in suitable], downsample)]
 
 
 def _averages_well(factor: float) -> bool:
@@ -47,10 +47,10 @@ def _averages_well(factor: float) -> bool:
 
 
 def read_area(reader: SlideReader, box: Box, size_px: Size) -> UInt8Array:
-    """Pixels of `box` (level-0 pixels, may reach past the slide) as an RGB image (height, width, 3) of `size_px`.
+    """Pixels of `box` (level-0 pixels, may extend beyond the slide) as an RGB image (height, width, 3) of `size_px`.
 
-    The edges of the region, and of the blocks it is read in, are rounded to pixels of the level that is read: the
-    picture is at most half such a pixel off.
+    The edges of the region, and of the blocks it is read in, are rounded to pixels of the level that is read, so the
+    image is shifted by at most half such a pixel.
     """
     downsample = min(box.width / size_px.width, box.height / size_px.height)
     index = choose_source(reader, downsample)
@@ -66,17 +66,17 @@ def read_area(reader: SlideReader, box: Box, size_px: Size) -> UInt8Array:
 
 
 def _blocks(start_px: int, length_px: int, out_px: int, scale: float) -> Iterator[tuple[slice, slice]]:
-    """Cuts one axis into blocks: which output pixels, from which pixels of a level that is `scale` times as long."""
+    """Splits one axis into blocks: output pixels, and their source pixels in a level that is `scale` times as long."""
     n_blocks = max(1, min(out_px, -(-int(length_px * scale) // _BLOCK_PX)))
     borders = [round(i * out_px / n_blocks) for i in range(n_blocks + 1)]
     edges = [round((start_px + border * length_px / out_px) * scale) for border in borders]
     for i in range(n_blocks):
-        # Less than one source pixel (a large magnification): that pixel.
+        # At a high magnification a block may cover less than one source pixel: read that pixel.
         yield slice(borders[i], borders[i + 1]), slice(edges[i], max(edges[i + 1], edges[i] + 1))
 
 
 def _read_padded(reader: SlideReader, index: int, columns: slice, rows: slice) -> UInt8Array:
-    """A region of a level; what lies outside the slide has the background colour."""
+    """A region of a level, padded with the background colour outside the slide."""
     size = reader.sources[index].size_px
     left, right = max(columns.start, 0), min(columns.stop, size.width)
     top, bottom = max(rows.start, 0), min(rows.stop, size.height)

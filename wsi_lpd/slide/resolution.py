@@ -1,7 +1,7 @@
-"""How many micrometres a pixel is wide: who says so, and who is believed.
+"""Micrometres per pixel (mpp) of a slide: the sources that state it, and the choice among them.
 
-The order is: the user, the scanner's own property, OME metadata, the TIFF resolution. A value that cannot be a slide's
-(a printer's 72 dpi, say) is put aside with the reason; everything that was found is kept for `wsi-lpd info`.
+The order of precedence is: the user, the scanner's own property, OME metadata, the TIFF resolution. An implausible
+value (72 dpi, say) is rejected with a reason; every value found is kept for `wsi-lpd info`.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Final
 from wsi_lpd.errors import SlideError
 
 PLAUSIBLE_MPP: Final = (0.02, 50.0)
-"""Finer than 0.02 lies below any light microscope; coarser than 50 shows no tissue structure (a 1 cm section would be
-200 pixels wide)."""
+"""No light microscope reaches below 0.02; above 50 no tissue structure is visible (a 1 cm section would be 200 pixels
+wide)."""
 
 PRINT_DPI: Final = (72, 75, 90, 96, 100, 120, 150, 180, 200, 240, 300, 360, 400, 600, 720, 1200)
-"""What image programs write when nobody told them a resolution: 72 dpi is 352.8 um/px."""
+"""Defaults that image programs write when no resolution is set: 72 dpi is 352.8 um/px."""
 
 _COARSER: Final = 1.1
 """A slide this much coarser than what is wanted still counts as the same scale: 20x scanners state 0.46 to 0.55."""
 
 _SAME: Final = 0.01
-"""Two statements that differ by less than one per cent are the same: files round (0.2527, 0.253)."""
+"""Values that differ by less than one per cent count as equal, since files round (0.2527, 0.253)."""
 _SQUARE: Final = 0.10
-"""Pixels that differ more than this between x and y are not square: every later step takes one mpp for both."""
+"""Pixels whose sides differ by more than this are rejected as not square: all later steps assume square pixels."""
 _POWER_FACTOR: Final = 1.6
-"""An objective of power p gives about 10/p um/px (40x: 0.25). Cameras differ, up to this factor (20x: 0.32-0.8)."""
+"""An objective of power p gives about 10/p um/px (40x: 0.25), up to this factor for the camera (20x: 0.32-0.8)."""
 
 _UM_PER_UNIT: Final = {
     "nm": 1e-3,
@@ -45,7 +45,7 @@ _UM_PER_UNIT: Final = {
 
 @dataclass(frozen=True)
 class Resolution:
-    """The micrometres per pixel that are used, where they come from, and what is odd about them."""
+    """The micrometres per pixel in use, their source, and warnings about them."""
 
     mpp: float
     source: str
@@ -54,14 +54,14 @@ class Resolution:
 
 @dataclass(frozen=True)
 class MppCandidate:
-    """One statement about the resolution that was found.
+    """One value of the micrometres per pixel that was found.
 
     Attributes:
-        source: The key or flag that states it.
+        source: The property or option that states it.
         mpp_x: Micrometres per pixel along x.
         mpp_y: The same along y.
         verdict: `used`, `not used: ...` or `rejected: ...`, with the reason.
-        believable: Whether it could be used.
+        believable: Whether it is plausible.
     """
 
     source: str
@@ -79,28 +79,28 @@ class MppCandidate:
 def resolve_mpp(
     properties: Mapping[str, str], *, explicit: float | None = None, location: str
 ) -> tuple[Resolution | None, tuple[MppCandidate, ...]]:
-    """Chooses among all statements about the resolution.
+    """Chooses among all stated values.
 
     Args:
         properties: All properties of the file, under OpenSlide's or TiffSlide's names.
-        explicit: What the user says, in micrometres per pixel.
+        explicit: The user's value, in micrometres per pixel.
         location: The slide's name in errors.
 
     Returns:
-        What is used (None where nothing is believable), and every candidate in order of precedence with its verdict.
+        The value in use (None if none is plausible), and every candidate in order of precedence with its verdict.
 
     Raises:
         SlideError: If `explicit` is not a positive number.
     """
     if explicit is not None and not (math.isfinite(explicit) and explicit > 0):
         raise SlideError(
-            f"{location}: --slide-mpp is {explicit:g}, expected micrometres per pixel above 0, such as 0.25"
+            f"{location}: --slide-mpp is {explicit:g}; expected micrometres per pixel above 0, such as 0.25"
         )
     judged = [_judge(candidate) for candidate in _candidates(properties, explicit)]
     chosen = next((candidate for candidate in judged if candidate.believable), None)
     if chosen is None:
         return None, tuple(judged)
-    warnings = tuple(_oddities(chosen, judged, objective_power(properties)))
+    warnings = tuple(_inconsistencies(chosen, judged, objective_power(properties)))
     verdicts = [_with_verdict(candidate, chosen) for candidate in judged]
     return Resolution(chosen.mpp, chosen.source, warnings), tuple(verdicts)
 
@@ -111,7 +111,7 @@ def is_too_coarse(slide_mpp: float, wanted_mpp: float) -> bool:
 
 
 def objective_power(properties: Mapping[str, str]) -> float | None:
-    """The magnification of the objective, such as 20; None where none is stated."""
+    """The magnification of the objective, such as 20; None if none is stated."""
     for key in ("openslide.objective-power", "tiffslide.objective-power", "aperio.AppMag", "hamamatsu.SourceLens"):
         power = _positive(properties.get(key))
         if power is not None:
@@ -120,12 +120,12 @@ def objective_power(properties: Mapping[str, str]) -> float | None:
 
 
 def missing_mpp_message(location: str, properties: Mapping[str, str], candidates: tuple[MppCandidate, ...]) -> str:
-    """Says that there is no mpp, what was found instead, and what to do."""
+    """An error message: no mpp; what was found instead; what to do."""
     found = "; ".join(f"{c.source} says {c.mpp:.4g}, {c.verdict}" for c in candidates)
     power = objective_power(properties)
     guess = 0.25 if power is None else 10 / power
     hint = "" if power is None else f" (its {power:g}x objective suggests about {guess:g})"
-    looked = found or "looked in openslide.mpp-x, OME PhysicalSizeX, tiff.XResolution"
+    looked = found or "searched openslide.mpp-x, OME PhysicalSizeX, tiff.XResolution"
     return (
         f"{location}: does not state its micrometres per pixel ({looked}). "
         f"If you know them, pass --slide-mpp, e.g. --slide-mpp {guess:g}{hint}"
@@ -139,8 +139,7 @@ def _candidates(properties: Mapping[str, str], explicit: float | None) -> Iterat
     vendor = properties.get("openslide.vendor") or properties.get("tiffslide.vendor")
     for prefix in ("openslide", "tiffslide"):
         stated = _pair(properties.get(f"{prefix}.mpp-x"), properties.get(f"{prefix}.mpp-y"))
-        # For a TIFF of no vendor both libraries copy the TIFF resolution; calling it a scanner's word would lend it
-        # a trust that it has not earned.
+        # For a TIFF without a vendor both libraries copy the TIFF resolution; it must not pass for a scanner's value.
         copied = vendor in (None, "generic-tiff") and "tiff.XResolution" in properties
         if stated is not None and not copied:
             yield MppCandidate(f"{prefix}.mpp-x", *stated)
@@ -152,15 +151,15 @@ def _candidates(properties: Mapping[str, str], explicit: float | None) -> Iterat
 
 
 def _judge(candidate: MppCandidate) -> MppCandidate:
-    """Marks a candidate that cannot be a slide's; the user is warned but obeyed."""
+    """Marks an implausible candidate as rejected; the user's own value is never rejected, only warned about."""
     low, high = PLAUSIBLE_MPP
     reason = None
     if candidate.source == "--slide-mpp":
         return candidate
     if candidate.source == "tiff.XResolution" and (dpi := _print_dpi(candidate.mpp_x)) is not None:
-        reason = f"{dpi} dots per inch is an image program's default, not a scanner's resolution"
+        reason = f"{dpi} dots per inch is a default of image programs, not a scanner's resolution"
     elif not low <= candidate.mpp <= high:
-        reason = f"outside {low:g} to {high:g} um/px, which a slide can have"
+        reason = f"outside {low:g} to {high:g} um/px, the range of slides"
     elif _ratio(candidate.mpp_x, candidate.mpp_y) > 1 + _SQUARE:
         reason = f"pixels of {candidate.mpp_x:.4g} by {candidate.mpp_y:.4g} um are not square"
     return candidate if reason is None else replace(candidate, verdict=f"rejected: {reason}", believable=False)
@@ -172,13 +171,13 @@ def _with_verdict(candidate: MppCandidate, chosen: MppCandidate) -> MppCandidate
     if not candidate.believable:
         return candidate
     agreement = "agrees with" if _ratio(candidate.mpp, chosen.mpp) <= 1 + _SAME else "differs from"
-    return replace(candidate, verdict=f"not used: {agreement} {chosen.source}, which comes first")
+    return replace(candidate, verdict=f"not used: {agreement} {chosen.source}, which takes precedence")
 
 
-def _oddities(chosen: MppCandidate, judged: list[MppCandidate], power: float | None) -> Iterator[str]:
+def _inconsistencies(chosen: MppCandidate, judged: list[MppCandidate], power: float | None) -> Iterator[str]:
     low, high = PLAUSIBLE_MPP
     if not low <= chosen.mpp <= high:
-        yield f"{chosen.source} says {chosen.mpp:g} um/px; slides have {low:g} to {high:g}"
+        yield f"{chosen.source} says {chosen.mpp:g} um/px; slides have {low:g} to {high:g} um/px"
     if _ratio(chosen.mpp_x, chosen.mpp_y) > 1 + _SAME:
         yield f"{chosen.source} says {chosen.mpp_x:.4g} um along x but {chosen.mpp_y:.4g} along y; the mean is used"
     for other in judged:
@@ -187,7 +186,7 @@ def _oddities(chosen: MppCandidate, judged: list[MppCandidate], power: float | N
     if power is not None and _ratio(chosen.mpp, 10 / power) > _POWER_FACTOR:
         yield (
             f"{chosen.source} says {chosen.mpp:.4g} um/px, but a {power:g}x objective usually gives about "
-            f"{10 / power:.4g}; if the first is wrong, pass --slide-mpp"
+            f"{10 / power:.4g} um/px; if {chosen.source} is wrong, pass --slide-mpp"
         )
 
 
@@ -236,7 +235,7 @@ def _positive(text: str | None) -> float | None:
 
 
 def _print_dpi(mpp: float) -> int | None:
-    # TIFF writers round 28.346 pixels per centimetre to 28.34 or 28: hence a per cent and a half.
+    # TIFF writers round 28.346 pixels per centimetre to 28.34 or 28, hence the tolerance of 1.5 per cent.
     return next((dpi for dpi in PRINT_DPI if _ratio(mpp, 25_400 / dpi) < 1.015), None)
 
 

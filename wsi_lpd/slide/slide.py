@@ -1,8 +1,9 @@
-"""The slide: what is known of it, and its pixels at any scale."""
+"""The slide: its metadata, and its pixels at any scale."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path, PurePosixPath
@@ -27,11 +28,11 @@ def open_slide(path: str | Path, *, mpp: float | None = None, reader: str = "aut
 
     Args:
         path: A file, or the URL of a TIFF slide (`https://`, `s3://`).
-        mpp: Micrometres per pixel of level 0, where the file's own word is missing or wrong.
-        reader: `native`, `openslide`, `tiffslide` or `image` instead of the first that can (`auto`).
+        mpp: Micrometres per pixel of level 0, if the file states none or a wrong value.
+        reader: `native`, `openslide`, `tiffslide` or `image`; `auto` takes the first that can open the file.
 
     Raises:
-        SlideError: If the file cannot be opened; the message says why, and what may help.
+        SlideError: If the file cannot be opened; the message says why and what to do.
     """
     location = location_of(path)
     chosen, reason = make_reader(location, reader)
@@ -39,27 +40,27 @@ def open_slide(path: str | Path, *, mpp: float | None = None, reader: str = "aut
 
 
 class Slide:
-    """A slide that is open for reading; a context manager.
+    """A slide that is open for reading; also a context manager.
 
-    It may be pickled, and used after a fork: every process opens the file for itself on the first read. Several
-    threads may read at once.
+    It can be pickled and used after a fork: every process opens the file itself on its first read. Reading is
+    thread-safe.
 
     Attributes:
-        path: The file (of a remote slide: its URL as a path, good for its name only).
+        path: The file (of a remote slide: its URL as a path, of which only the name is meaningful).
         location: The file or URL as text.
         name: File name without its extension: `CMU-1.svs` is `CMU-1`, `core.ome.tiff` is `core`.
         size_px: Width and height of level 0.
         reader: Name of the reader: `native`, `openslide`, `tiffslide` or `image`.
-        reader_reason: Why it is that one.
+        reader_reason: Why that reader was chosen.
         vendor: The scanner family as the reader names it.
         levels: The pyramid, finest first.
-        bounds: Where the scanned area lies, in level-0 pixels, when the file states it (MIRAX, Leica, some TIFFs).
+        bounds: The scanned area in level-0 pixels, if the file states it (MIRAX, Leica, some TIFFs).
         background: RGB of unscanned areas.
-        objective_power: Magnification of the objective, when stated.
-        associated: Names of associated images; never the label's.
-        properties: What the file states about optics and geometry; nothing that could name a patient or a person.
+        objective_power: Magnification of the objective, if stated.
+        associated: Names of the associated images, except the label image.
+        properties: Properties about optics and geometry; none that could identify a person.
         resolution: The micrometres per pixel in use, or None.
-        mpp_candidates: All statements about it that were found, with a verdict each.
+        mpp_candidates: All values that were found, each with a verdict.
         warnings: What is odd about the file and its resolution, a sentence each.
     """
 
@@ -91,7 +92,7 @@ class Slide:
         """Micrometres per pixel of level 0.
 
         Raises:
-            SlideError: If nobody states them; the message names `--slide-mpp`.
+            SlideError: If they are unknown; the message names `--slide-mpp`.
         """
         if self.resolution is None:
             raise SlideError(missing_mpp_message(self.location, self._properties, self.mpp_candidates))
@@ -99,9 +100,9 @@ class Slide:
 
     @property
     def fingerprint(self) -> str:
-        """`sha256:` of the file's size, first and last MiB: tells two slides apart without reading gigabytes.
+        """`sha256:` of the file's size, first and last MiB, which distinguishes slides without reading gigabytes.
 
-        Of a format of several files (MIRAX, DICOM series) it is taken of the file that was named.
+        For formats of several files (MIRAX, DICOM series) it is computed from the named file only.
         """
         try:
             with closing(open_source(self.location)) as file:
@@ -116,13 +117,13 @@ class Slide:
         return f"sha256:{digest.hexdigest()}"
 
     def read(self, box: Box, size_px: Size) -> UInt8Array:
-        """Pixels of `box` at the scale that makes it `size_px`.
+        """Pixels of `box`, scaled to `size_px`.
 
         The nearest finer level is averaged over areas. Unscanned and transparent areas, and those outside the slide,
-        have the background colour. A `size_px` larger than the box magnifies level 0.
+        have the background colour. If `size_px` is larger than the box, level 0 is enlarged.
 
         Args:
-            box: Level-0 pixels; may reach past the slide.
+            box: Level-0 pixels; may extend beyond the slide.
             size_px: Width and height of the result.
 
         Returns:
@@ -133,18 +134,20 @@ class Slide:
             ValueError: If the box or the size is empty.
         """
         if min(box.width, box.height, *size_px) < 1:
-            raise ValueError(f"box {tuple(box)} and size {tuple(size_px)} must be at least one pixel wide and high")
+            raise ValueError(
+                f"box {tuple(box)} and size {tuple(size_px)}: expected at least one pixel in width and height"
+            )
         return read_area(self._reader, box, size_px)
 
     def thumbnail(self, max_side_px: int) -> UInt8Array:
-        """The whole slide, its longer side `max_side_px` (or less, where level 0 is smaller)."""
+        """The whole slide; its longer side is `max_side_px`, or less if level 0 is smaller."""
         longer = max(self.size_px)
         scale = min(1.0, max_side_px / longer)
         size = Size(max(1, round(self.size_px.width * scale)), max(1, round(self.size_px.height * scale)))
         return self.overview(size)
 
     def overview(self, size_px: Size) -> UInt8Array:
-        """The whole slide at that size. Tiles that were kept for later reads make room for it, and its own go too."""
+        """The whole slide at that size. The tile cache is emptied before and after, to save memory."""
         self._forget()
         whole = self.read(Box(0, 0, *self.size_px), size_px)
         self._forget()
@@ -155,7 +158,7 @@ class Slide:
         give_back_freed_blocks()
 
     def close(self) -> None:
-        """Gives back this process's file handle; a later read opens the file again."""
+        """Closes this process's file handle; a later read opens the file again."""
         self._reader.close()
 
     def __enter__(self) -> Slide:
@@ -180,6 +183,6 @@ def slide_name(path: str | Path) -> str:
 def _bounds(properties: Mapping[str, str]) -> Box | None:
     for prefix in ("openslide", "tiffslide"):
         texts = [properties.get(f"{prefix}.bounds-{part}") for part in ("x", "y", "width", "height")]
-        if all(text is not None and text.lstrip("-").isdigit() for text in texts):
+        if all(text is not None and re.fullmatch(r"-?[0-9]+", text) for text in texts):
             return Box(*(int(cast(str, text)) for text in texts))
     return None

@@ -1,23 +1,23 @@
-"""The swatches of lymphocytes and necrosis: how each texture is drawn. See `textures` for the list."""
+"""Draws the swatches of lymphocytes and necrosis; `textures` lists them."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from .bench import Bench, Layer
+from .canvas import Canvas, Layer
 from .nuclei import NucleusKind
 
 _LYMPHOCYTE = NucleusKind(6.7, 6.2, 1.38, 0.09, 0.15, 0.045, clumps=0.32, clump_um=1.2, rim=0.25, softness_um=0.2)
 
 
-def dense_lymphocytes(b: Bench) -> Layer:
+def dense_lymphocytes(b: Canvas) -> Layer:
     """A sheet of small, round, dark nuclei with next to no cytoplasm."""
     nuclei, cover = b.nuclei(_LYMPHOCYTE, b.pick(5.6, keep=0.97, where=0.10 * b.noise(40)), jitter_um=0.5)
     ground = np.clip(0.24 + 0.07 * b.noise(5), 0, None)
     return Layer(nuclei + (0.12 + 0.05 * b.noise(8)) * (1 - cover), ground * (1 - 0.3 * cover))
 
 
-def sparse_lymphocytes(b: Bench) -> Layer:
+def sparse_lymphocytes(b: Canvas) -> Layer:
     """Lymphocytes and plasma cells scattered through a pink, fibrillary ground."""
     angle = b.flow(90, 1.0)
     strands = b.fibres(angle, 20, 1.9) * np.clip(0.7 + 0.4 * b.noise(18), 0.1, 1.3)
@@ -30,8 +30,8 @@ def sparse_lymphocytes(b: Bench) -> Layer:
     return Layer(np.maximum(nuclei, others) + np.clip(0.10 + 0.04 * strands, 0, None), eosin * (1 - 0.4 * cover))
 
 
-def germinal_centre(b: Bench) -> Layer:
-    """The paler middle of a follicle: larger, open nuclei of blasts, some lymphocytes, tingible bodies."""
+def germinal_centre(b: Canvas) -> Layer:
+    """The paler centre of a follicle: larger, open nuclei of blasts, some lymphocytes, tingible bodies."""
     blast = NucleusKind(9.0, 8.0, 0.80, 0.15, 0.2, 0.07, clumps=0.36, clump_um=1.4, rim=0.55, nucleoli=2)
     nuclei, cover = b.nuclei(blast, b.pick(8.6, keep=0.85))
     small, small_cover = b.nuclei(_LYMPHOCYTE, b.pick(9.5, keep=0.34))
@@ -40,8 +40,8 @@ def germinal_centre(b: Bench) -> Layer:
     return Layer(np.maximum(nuclei, small) + 0.14 * (1 - cover), eosin * (1 - 0.4 * cover))
 
 
-def ghost_necrosis(b: Bench) -> Layer:
-    """Coagulative necrosis: smudged pink cells without nuclei, faded ghosts of some, granular debris."""
+def ghost_necrosis(b: Canvas) -> Layer:
+    """Coagulative necrosis: smudged pink cells without nuclei, some faded ghost nuclei, granular debris."""
     cells = b.pick(10.5)
     ghosts, ghost_cover = b.nuclei(
         NucleusKind(8.0, 6.6, 0.26, 0.2, 0.4, 0.1, clumps=0.2, rim=0.2, softness_um=1.0), b.pick(10.4, keep=0.5)
@@ -55,7 +55,7 @@ def ghost_necrosis(b: Bench) -> Layer:
     )
 
 
-def dust_necrosis(b: Bench) -> Layer:
+def dust_necrosis(b: Canvas) -> Layer:
     """Karyorrhexis: dark nuclear dust of all sizes and shrunken black nuclei in dirty, granular pink."""
     clump = 0.7 * b.noise(35)
     fine = b.dust(9_000, 0.75, clump, 1.2)

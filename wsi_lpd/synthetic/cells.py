@@ -1,4 +1,4 @@
-"""The common layout of cells that all swatches share, so that tissue borders run between cells, not through them."""
+"""The layout of cells shared by all swatches, so that tissue borders run between cells, not through them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wsi_lpd.types import AnyArray, Int64Array
 from .noise import periodic_noise
 
 CELL_SPACING_UM: Final = 7.6
-"""Mean distance of neighbouring cells: that of a sheet of lymphocytes, the smallest cells there are."""
+"""Mean distance of neighbouring cells: that of a sheet of lymphocytes, the smallest cells."""
 
 _GRAIN_UM: Final = 2.4
 
@@ -28,13 +28,13 @@ class Cells:
     sites_px: NDArray[np.float64]
     """Centres (N, 2), x and y in [0, side)."""
     to_centre_px: AnyArray
-    """Step from each pixel to the centre of its cell, int8 (2, side, side), x then y."""
+    """Offset from each pixel to the centre of its cell, int8 (2, side, side), x then y."""
     to_grain_px: AnyArray
-    """Likewise to the nearest of much finer points: borders drawn with it are frayed, not made of whole cells."""
+    """The same for much finer grains, which give frayed borders instead of borders along whole cells."""
 
 
 def make_cells(side_px: int, px_per_um: float, rng: np.random.Generator) -> Cells:
-    """Spreads cells evenly but without order, and gives each pixel to the nearest one along slightly wavy borders."""
+    """Places cells evenly but irregularly and assigns each pixel to the nearest one, with slightly wavy borders."""
     sites = _spread_sites(side_px, CELL_SPACING_UM * px_per_um, rng)
     grains = rng.uniform(0, side_px, (round((side_px / (_GRAIN_UM * px_per_um)) ** 2), 2))
     to_centre, to_grain = (_steps_to_centre(side_px, points, px_per_um, rng) for points in (sites, grains))
@@ -42,7 +42,7 @@ def make_cells(side_px: int, px_per_um: float, rng: np.random.Generator) -> Cell
 
 
 def thinned(cells: Cells, min_distance_px: float, rng: np.random.Generator) -> Int64Array:
-    """Indices of a random subset of the cells whose centres keep `min_distance_px` from each other."""
+    """Indices of a random subset of cells whose centres are at least `min_distance_px` apart."""
     tree = seamless_tree(cells.sites_px, cells.side_px)
     neighbours = tree.query_ball_point(cells.sites_px, min_distance_px)
     free = np.ones(len(cells.sites_px), bool)
@@ -62,7 +62,7 @@ def seamless_tree(points_px: NDArray[np.float64], side_px: int) -> Any:
 def _spread_sites(side_px: int, spacing_px: float, rng: np.random.Generator) -> NDArray[np.float64]:
     n = max(4, round(side_px**2 / (0.93 * spacing_px**2)))
     sites = rng.uniform(0, side_px, (n, 2))
-    for _ in range(14):  # each site steps away from its neighbours; few rounds leave the layout disordered
+    for _ in range(14):  # each site moves away from its neighbours; more rounds would make the layout regular
         distance, index = seamless_tree(sites, side_px).query(sites, k=min(6, n))
         away = sites[:, None, :] - sites[index[:, 1:]]
         away -= side_px * np.round(away / side_px)

@@ -1,4 +1,4 @@
-"""The one entry: a slide with its truth from a seed."""
+"""Generates a synthetic slide and its ground truth from a seed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .truth import write_truth_geojson
 from .writer import EncodedBlock, SlideWriter, blocks_in_order, encode_block
 
 GENERATOR_VERSION: Final = 2
-"""Counts up whenever the same seed gives other pixels."""
+"""Incremented whenever the same seed gives different pixels."""
 
 TRUTH_DOWNSAMPLE: Final = 8
 MIN_SIDE_PX: Final = 256
@@ -33,18 +33,18 @@ MAX_MPP: Final = 2.0
 
 @dataclass(frozen=True)
 class SyntheticSlide:
-    """A generated slide and where its truth lies."""
+    """A synthetic slide and the files of its ground truth."""
 
     path: Path
     truth_image: Path
     """uint8 label image: 0 glass, class i of `SYNTHETIC_CLASSES` is i + 1."""
     truth_geojson: Path | None
-    """The same as polygons for QuPath; None if it was not asked for."""
+    """The same as polygons for QuPath; None if not requested."""
     size_px: Size
     mpp: float
     seed: int
     truth_downsample: int
-    """Level-0 pixels per pixel of the truth image, which shows the class of the pixel in the middle of each square."""
+    """Level-0 pixels per pixel of the truth image, which has the class of the central pixel of each square."""
 
 
 def write_synthetic_slide(
@@ -59,20 +59,20 @@ def write_synthetic_slide(
     threads: int | None = None,
     progress: Progress = SILENT,
 ) -> SyntheticSlide:
-    """Paints an H&E-like slide and writes `<stem>.svs`, `<stem>.truth.tif` and `<stem>.truth.geojson`.
+    """Generates an H&E-like slide and writes `<stem>.svs`, `<stem>.truth.tif` and `<stem>.truth.geojson`.
 
     The pixels depend on `size_px`, `seed`, `mpp` and `pen_marks` only.
 
     Args:
-        path: The slide; its truth is written beside it.
-        size_px: Of level 0.
-        seed: Of everything: another seed is another patient, stain and scanner day.
+        path: Path of the slide; the truth is written beside it.
+        size_px: Size of level 0.
+        seed: Seed of everything; another seed stands for another patient, stain and scan.
         mpp: Micrometres per pixel of level 0.
-        pen_marks: Draw felt-pen marks over tissue and glass.
+        pen_marks: Whether felt-pen marks are drawn over tissue and glass.
         truth_downsample: Level-0 pixels per truth pixel: 1, 2, 4 ... 64.
-        geojson: Trace the truth to polygons as well.
-        threads: Worker threads; none = one per core.
-        progress: Told of every block of 1024 x 1024 pixels.
+        geojson: Whether the truth is also written as polygons.
+        threads: Number of worker threads; None = one per core.
+        progress: Receives the number of blocks of 1024 x 1024 pixels.
 
     Raises:
         SlideError: If a parameter is out of range.
@@ -81,7 +81,7 @@ def write_synthetic_slide(
     n_threads = len(os.sched_getaffinity(0)) if threads is None else threads
     slide = _named(path, size_px, seed, mpp, truth_downsample, geojson)
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove(path)  # the slide takes its name last: where it exists, its truth exists and fits
+    remove(path)  # the slide is moved into place last: if it exists, its truth exists and belongs to it
     with replacing(path) as slide_tmp, replacing(slide.truth_image) as truth_tmp, ThreadPoolExecutor(n_threads) as pool:
         writer = SlideWriter(size_px, path.parent)
         painter = Painter(size_px, mpp=mpp, seed=seed, pen_marks=pen_marks, pool=pool)
@@ -108,12 +108,12 @@ def find_synthetic_slide(
     truth_downsample: int = TRUTH_DOWNSAMPLE,
     geojson: bool = True,
 ) -> SyntheticSlide | None:
-    """The slide that `write_synthetic_slide` would write, if it is there already; None if there is no such file.
+    """The slide that `write_synthetic_slide` would write, if it already exists; None if there is no such file.
 
-    If only the polygons are missing, they are traced.
+    If only the polygons are missing, they are written.
 
     Raises:
-        SlideError: If `path` is another slide, or was made with other parameters.
+        SlideError: If `path` is another slide, or was generated with other parameters.
     """
     slide = _named(path, size_px, seed, mpp, truth_downsample, geojson)
     if not (path.exists() and slide.truth_image.exists()):
@@ -122,8 +122,8 @@ def find_synthetic_slide(
     found = _description(path)
     if found != wanted:
         raise SlideError(
-            f"{path}: exists and is not what was asked for (found '{_parameters(found)}', expected "
-            f"'{_parameters(wanted)}'). Choose another folder, or --overwrite."
+            f"{path}: exists and is another slide: found '{_parameters(found)}', expected '{_parameters(wanted)}'; "
+            "choose another folder or pass --overwrite"
         )
     if slide.truth_geojson is not None and not slide.truth_geojson.exists():
         _write_geojson(slide, slide.truth_image)
@@ -155,12 +155,12 @@ def _description(path: Path) -> str:
 
 
 def _parameters(description: str) -> str:
-    """The part of a description that tells one synthetic slide from another."""
+    """The part of a description that states the parameters of a synthetic slide."""
     return " ".join(description.split("\r\n")[-1].split())[:200]
 
 
 def describe(size_px: Size, seed: int, mpp: float, pen_marks: bool, truth_downsample: int) -> str:
-    """The ImageDescription: Aperio's form, with all that the slide was made from."""
+    """The ImageDescription in Aperio's format, with all parameters of the slide."""
     return (
         f"Aperio Image Library v12.0.0 wsi-lpd synthetic slide\r\n{size_px.width}x{size_px.height} "
         f"(256x256) JPEG/RGB Q=80|AppMag = {round(10 / mpp)}|MPP = {mpp:g}|Synthetic seed = {seed}|"
@@ -186,11 +186,11 @@ def _palette() -> AnyArray:
 def _check(path: Path, size_px: Size, seed: int, mpp: float, truth_downsample: int) -> None:
     if min(size_px) < MIN_SIDE_PX:
         raise SlideError(
-            f"{path.name}: size {size_px.width}x{size_px.height} px; each side must be >= {MIN_SIDE_PX} px"
+            f"{path.name}: size is {size_px.width} x {size_px.height} px; expected at least {MIN_SIDE_PX} px per side"
         )
     if seed < 0:
-        raise SlideError(f"{path.name}: seed {seed}; it must be 0 or more")
+        raise SlideError(f"{path.name}: seed is {seed}; expected 0 or more")
     if not MIN_MPP <= mpp <= MAX_MPP:
-        raise SlideError(f"{path.name}: {mpp:g} um/px; choose {MIN_MPP:g} to {MAX_MPP:g} (0.25 is a 40x scan)")
+        raise SlideError(f"{path.name}: mpp is {mpp:g}; expected {MIN_MPP:g} to {MAX_MPP:g} um/px (0.25 is a 40x scan)")
     if truth_downsample not in (1, 2, 4, 8, 16, 32, 64):
-        raise SlideError(f"{path.name}: truth downsample {truth_downsample}; choose 1, 2, 4, 8, 16, 32 or 64")
+        raise SlideError(f"{path.name}: truth downsample is {truth_downsample}; expected 1, 2, 4, 8, 16, 32 or 64")

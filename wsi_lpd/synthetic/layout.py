@@ -1,4 +1,4 @@
-"""Which texture lies where: tissue pieces, regions of the classes, glands, follicles, septa.
+"""The layout of textures: tissue pieces, regions of the classes, glands, follicles, septa.
 
 Everything is a function of the position on the slide and the seed, evaluated on a coarse grid.
 """
@@ -17,7 +17,7 @@ from .noise import Grid, Nearest, hashed, nearest_sites, smooth_noise, uniform
 from .textures import IMMUNE, NECROSIS, STROMA, TUMOR, Texture
 
 REGION_UM: Final = 236.0
-"""Distance between the seeds of regions; neighbours of one class make larger regions."""
+"""Distance between the seeds of regions; neighbours of the same class form larger regions."""
 
 _GLAND_UM: Final = 96.0
 _FOLLICLE_UM: Final = 130.0
@@ -37,7 +37,7 @@ class Piece:
 
 
 class Layout:
-    """The map of one slide."""
+    """The texture map of one slide."""
 
     def __init__(self, size_px: Size, *, mpp: float, seed: int) -> None:
         self._seed = seed * 1_000
@@ -69,7 +69,7 @@ class Layout:
         return out
 
     def tissue(self, grid: Grid) -> BoolArray:
-        """Where there is tissue: inside a piece, and not in a tear."""
+        """Where there is tissue: inside a piece and outside tears."""
         x, y = grid.x_um[None, :], grid.y_um[:, None]
         inside = np.full(grid.shape, -1.0, np.float32)
         for piece in self.pieces:
@@ -86,7 +86,7 @@ class Layout:
         return smooth_noise(grid, wavelength_um, self._seed + stream)
 
     def _warped(self, grid: Grid) -> tuple[Float32Array, Float32Array]:
-        """Positions moved about, so that borders meander."""
+        """Positions distorted by noise, so that borders meander."""
         moved = []
         for axis, along in enumerate((grid.x_um[None, :], grid.y_um[:, None])):
             s = 10 + 5 * axis
@@ -97,17 +97,17 @@ class Layout:
         return moved[0], moved[1]
 
     def _region_factor(self, ix: AnyArray, iy: AnyArray) -> AnyArray:
-        """Septa and the stroma between glands take from the tumour, so its regions begin larger."""
+        """Septa and the stroma between glands reduce the tumour, so its regions start larger."""
         return _CLASS_FACTORS[_site_class(ix, iy, self._seed)] * self._varied(ix, iy)
 
     def _varied(self, ix: AnyArray, iy: AnyArray) -> AnyArray:
         return 0.88 + 0.24 * uniform(ix, iy, self._seed + 45)
 
     def _mingled(self, grid: Grid, regions: Nearest) -> Nearest:
-        """Lets regions send tongues and islands into each other near their border."""
+        """Mixes regions near their border by tongues and islands."""
         gap = regions.second_um - regions.distance_um
         push = 38 * self._noise(grid, 62, 16) + 12 * self._noise(grid, 24, 17)
-        # One of the two gives way where the other advances; were both to, thin double bands would follow the border.
+        # One recedes where the other advances; if both advanced, thin double bands would follow the border.
         first = (regions.ix < regions.second_ix) | (
             (regions.ix == regions.second_ix) & (regions.iy < regions.second_iy)
         )
@@ -134,7 +134,7 @@ class Layout:
         return out
 
     def _glands(self, grid: Grid, x: Float32Array, y: Float32Array) -> UInt8Array:
-        """Tubes cut across: a lumen, a ring of epithelium, and thin stroma between the glands."""
+        """Cross-sections of tubes: a lumen, a ring of epithelium, and thin stroma between the glands."""
         glands = nearest_sites(x, y, _GLAND_UM, self._seed + 60, self._varied)
         rough = 2.5 * self._noise(grid, 24, 21)
         lumen_um = 6 + 22 * uniform(glands.ix, glands.iy, self._seed + 65)
@@ -148,7 +148,7 @@ class Layout:
         return (Texture.COLLAGEN + kind).astype(np.uint8)
 
     def _stroma_texture(self, grid: Grid) -> UInt8Array:
-        """What strands of stroma are made of."""
+        """The texture of the strands of stroma."""
         loose = self._noise(grid, 260, 22) > 0.8
         return np.where(loose, np.uint8(Texture.MYXOID), np.uint8(Texture.CELLULAR_STROMA))
 
@@ -168,7 +168,7 @@ class Layout:
 
 
 def _site_class(ix: AnyArray, iy: AnyArray, seed: int) -> UInt8Array:
-    """Each two by two seeds hold the four classes once, in an order of their own: none is ever rare."""
+    """Every two by two seeds have the four classes once, in random order, so that no class is rare."""
     order = (hashed(ix >> 1, iy >> 1, seed + 30) >> np.uint64(17)) % np.uint64(len(_ORDERS))
     return np.asarray(_ORDERS[order.astype(np.int64), (ix & 1) + 2 * (iy & 1)], np.uint8)
 

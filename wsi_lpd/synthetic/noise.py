@@ -1,7 +1,7 @@
-"""Random fields that are the same wherever and in whatever order they are evaluated.
+"""Random fields that do not depend on where and in which order they are evaluated.
 
 Slide-wide fields are functions of (position, seed) through an integer hash, so that neighbouring blocks of a slide
-agree without knowing each other. Swatches use periodic fields of one fixed size instead.
+match although they are computed independently. Swatches use periodic fields of one fixed size instead.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Nearest(NamedTuple):
 
 
 def hashed(ix: Int64Array, iy: Int64Array, seed: int) -> NDArray[np.uint64]:
-    """64 well mixed bits per lattice position (the finaliser of splitmix64)."""
+    """64 well-mixed bits per lattice position (the finaliser of splitmix64)."""
     seed_bits = np.uint64((seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) & 0xFFFFFFFFFFFFFFFF)
     h = ix.astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F) ^ iy.astype(np.uint64) * np.uint64(0x165667B19E3779F9)
     h ^= seed_bits
@@ -84,20 +84,20 @@ def _bspline(t: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
 
 
 SiteFactor = Callable[[Int64Array, Int64Array], AnyArray]
-"""From lattice positions to the factor on the distance to each site: below 1 its cell grows."""
+"""Maps lattice positions to a factor on the distance to each site; below 1 the cell grows."""
 
 
 def nearest_sites(
     x_um: Float32Array, y_um: Float32Array, spacing_um: float, seed: int, site_factor: SiteFactor
 ) -> Nearest:
-    """Finds the nearest of sites that lie one per lattice square, jittered, for each point (H, W).
+    """Finds the nearest site for each point (H, W); there is one randomly displaced site per lattice square.
 
     Args:
-        x_um: Positions; they may be warped.
+        x_um: Positions; may be distorted.
         y_um: Likewise.
         spacing_um: Side of a lattice square.
-        seed: Of the jitter.
-        site_factor: Makes cells differ in size.
+        seed: Seed of the displacement.
+        site_factor: Varies the size of cells.
     """
     cx = np.floor(x_um / spacing_um).astype(np.int64)
     cy = np.floor(y_um / spacing_um).astype(np.int64)
@@ -159,7 +159,7 @@ def periodic_noise(side_px: int, wavelength_px: float, rng: np.random.Generator,
 
 
 def enlarge_periodic(field: Float32Array, factor: int) -> Float32Array:
-    """Cubic enlargement that stays seamless."""
+    """Cubic enlargement that preserves periodicity."""
     padded = np.pad(field, 4, mode="wrap")
     height, width = padded.shape
     large = cv2.resize(padded, (width * factor, height * factor), interpolation=cv2.INTER_CUBIC)

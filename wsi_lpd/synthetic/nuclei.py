@@ -1,4 +1,4 @@
-"""Nuclei: small pictures of haematoxylin density, drawn once per swatch and stamped many times."""
+"""Nuclei: small images of haematoxylin density, drawn once per swatch and stamped many times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wsi_lpd.types import AnyArray, Float32Array
 
 @dataclass(frozen=True)
 class NucleusKind:
-    """What the nuclei of one kind look like. Lengths in micrometres, densities as in `stain`."""
+    """Appearance of one kind of nuclei. Lengths in micrometres, densities as in `stain`."""
 
     length_um: float
     width_um: float
@@ -33,14 +33,14 @@ class NucleusKind:
 
 @dataclass(frozen=True)
 class Stamps:
-    """Pictures of nuclei: `density` and `cover` (0 to 1), each (N, S, S); number i is turned by pi * i / N."""
+    """Images of nuclei: `density` and `cover` (0 to 1), each (N, S, S); number i is rotated by pi * i / N."""
 
     density: Float32Array
     cover: Float32Array
 
 
 def make_stamps(kind: NucleusKind, px_per_um: float, rng: np.random.Generator, n: int = 48) -> Stamps:
-    """Draws `n` nuclei of one kind at random, turned evenly from 0 to pi."""
+    """Draws `n` random nuclei of one kind, rotated evenly from 0 to pi."""
     half = int(np.ceil(kind.length_um * 0.5 * (1 + 2.2 * kind.size_spread + 2 * kind.irregularity) * px_per_um)) + 3
     y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float32) / np.float32(px_per_um)
     angle = (np.pi * np.arange(n) / n).astype(np.float32)[:, None, None]
@@ -51,7 +51,7 @@ def make_stamps(kind: NucleusKind, px_per_um: float, rng: np.random.Generator, n
     a = kind.length_um / 2 * size * stretch
     b = kind.width_um / 2 * size / stretch
     radius = np.hypot(u / a, v / b) / _outline(np.arctan2(v / b, u / a), kind.irregularity, rng)
-    inside_um = ((1 - radius) * np.minimum(a, b)).astype(np.float32)  # about the depth below the outline
+    inside_um = ((1 - radius) * np.minimum(a, b)).astype(np.float32)  # approximate depth below the outline
     cover = 0.5 + 0.5 * np.tanh(inside_um / max(kind.softness_um, 0.35 / px_per_um) * 1.25)
     body = _chromatin(kind, inside_um, px_per_um, rng) * np.exp(rng.normal(0, kind.density_spread, (n, 1, 1)))
     return Stamps((kind.density * body * cover).astype(np.float32), cover.astype(np.float32))
@@ -89,13 +89,13 @@ def _spot(
 def stamp(
     side_px: int, stamps: Stamps, centres_px: NDArray[np.float64], which: AnyArray
 ) -> tuple[Float32Array, Float32Array]:
-    """Puts nuclei on an empty seamless square; where two overlap the denser one shows.
+    """Places nuclei on an empty seamless square; where two overlap, the denser one is visible.
 
     Args:
         side_px: Side of the square, its period.
-        stamps: Pictures to choose from.
+        stamps: Images to choose from.
         centres_px: (N, 2), x and y.
-        which: Number of the picture for each centre, (N,).
+        which: Number of the image for each centre, (N,).
 
     Returns:
         Density and cover, (side, side).
@@ -113,7 +113,7 @@ def stamp(
 
 
 def _folded(canvas: Float32Array, side_px: int, margin: int) -> Float32Array:
-    """Wraps what was drawn on the margin round to the other side."""
+    """Adds the content of the margin to the opposite side."""
     for _ in range(2):  # rows, then columns
         core = canvas[margin : margin + side_px].copy()
         reach = min(margin, side_px)

@@ -1,4 +1,4 @@
-"""Paints one block of the slide: looks up its textures, takes their pixels, adds what the scanner adds."""
+"""Paints one block of the slide: looks up its textures and their pixels, then adds effects of the scanner."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _LINE: Final = np.arange(-_HALO_PX, BLOCK_PX + _HALO_PX, dtype=np.float32)
 
 _REACH_PX: Final = 64
 _FIELD_PX: Final = BLOCK_PX + 2 * _REACH_PX
-"""The layout is looked up this far round a block: further than half of any cell."""
+"""Margin around a block in which the layout is evaluated: more than half of any cell."""
 
 _SHADE_STEP_PX: Final = 32
 _SHADE_REACH_PX: Final = 64
 
 _NUCLEUS_CONTRAST: Final = 55
-"""Grey levels in red by which a nucleus is darker than what lies round it."""
+"""Contrast of a nucleus with its surroundings, in grey levels of the red channel."""
 
 
 class Block(NamedTuple):
@@ -42,7 +42,7 @@ class Block(NamedTuple):
     rgb: UInt8Array
     """(BLOCK_PX, BLOCK_PX, 3)."""
     classes: UInt8Array
-    """What class each pixel was painted from, (BLOCK_PX, BLOCK_PX)."""
+    """Class of each pixel, (BLOCK_PX, BLOCK_PX)."""
 
 
 class Painter:
@@ -57,7 +57,7 @@ class Painter:
         self._white = stain.white
         side = _swatch_side(size_px, mpp)
         self._swatches: Swatches = make_swatches(side, 1 / mpp, stain, seed, pool)
-        # One node per two micrometres at most, so that cells do not fall between nodes.
+        # Nodes are at most two micrometres apart, so that no cell falls between nodes.
         self._step_px = next(step for step in (8, 4, 2, 1) if step * mpp <= 2.05 or step == 1)
         n_textures = len(CLASS_OF)
         self._first_pixel = np.arange(n_textures, dtype=np.int64) * side**2
@@ -73,7 +73,7 @@ class Painter:
         drift = self._drift(column, row)
         texture = np.empty((_PAINTED_PX, _PAINTED_PX), np.uint8)
         rgb = np.empty((_PAINTED_PX, _PAINTED_PX, 3), np.uint8)
-        for start in range(0, _PAINTED_PX, _BAND_PX):  # bands, because their arrays stay in the processor's cache
+        for start in range(0, _PAINTED_PX, _BAND_PX):  # in bands, whose arrays stay in the processor's cache
             band = np.s_[start : min(start + _BAND_PX, _PAINTED_PX)]
             index = self._swatch_index(drift, band, column, row)
             if single:
@@ -87,15 +87,15 @@ class Painter:
         return Block(self._shaded(np.ascontiguousarray(soft), column, row), CLASS_OF.take(texture[inner]))
 
     def _grid(self, column: int, row: int, step_px: int, reach_px: int) -> Grid:
-        """Nodes in the middle of every `step_px` pixels of a block and of a margin of `reach_px` round it."""
+        """Nodes at the centre of every `step_px` pixels of a block and of a margin of `reach_px` around it."""
         offsets = np.arange(-reach_px + 0.5 * step_px, BLOCK_PX + reach_px, step_px)
         return Grid((column * BLOCK_PX + offsets) * self._mpp, (row * BLOCK_PX + offsets) * self._mpp)
 
     def _drift(self, column: int, row: int) -> list[Float32Array]:
-        """How far the swatches are moved in x and in y at each pixel.
+        """The displacement of the swatches in x and in y at each pixel.
 
-        The swatches are repeated over the slide, but stretched and bent slowly, so that no two repeats are alike
-        or stand in a row.
+        The swatches are repeated over the slide, but slightly stretched and bent, so that no two repeats are alike or
+        aligned.
         """
         grid = self._grid(column, row, _SHADE_STEP_PX, _SHADE_REACH_PX)
         drift = []
@@ -106,7 +106,7 @@ class Painter:
         return drift
 
     def _swatch_index(self, drift: list[Float32Array], band: slice, column: int, row: int) -> Int64Array:
-        """Which pixel of a swatch each pixel of a band shows, (rows, _PAINTED_PX)."""
+        """Index into a swatch for each pixel of a band, (rows, _PAINTED_PX)."""
         period = self._swatches.side_px
         index = []
         for axis, line in enumerate((_LINE[None, :], _LINE[band, None])):
@@ -127,10 +127,10 @@ class Painter:
         return self._swatches.pixels.take(flat, mode="wrap").view(np.uint8).reshape(*flat.shape, 4)
 
     def _bordered(self, layout: UInt8Array, index: Int64Array, band: slice) -> tuple[UInt8Array, UInt8Array]:
-        """Pixels and textures of a band: each pixel has the texture that the layout has at the centre of its cell.
+        """Pixels and textures of a band: each pixel takes the texture of the layout at the centre of its cell.
 
-        Looked up at its grain instead, it may have another, along borders only: there both tissues show, as they do
-        in a section of some thickness.
+        Along borders, its grain may have another texture; then both tissues are visible, as in a section of some
+        thickness.
         """
         found = []
         for jump in self._jumps:
@@ -144,7 +144,7 @@ class Painter:
         return rgbx, found[0]
 
     def _shaded(self, rgb: UInt8Array, column: int, row: int) -> UInt8Array:
-        """Varies the section's thickness and the lamp's light, both slowly, and draws the pen."""
+        """Applies smooth variations of section thickness and illumination, and draws pen marks."""
         grid = self._grid(column, row, _SHADE_STEP_PX, _SHADE_REACH_PX)
         seed = self._seed + 10
         thickness = 1 + 0.07 * smooth_noise(grid, 700, seed) + 0.035 * smooth_noise(grid, 160, seed + 1)
@@ -159,7 +159,7 @@ class Painter:
 
 
 def _swatch_side(size_px: Size, mpp: float) -> int:
-    """Period of the swatches in pixels: a small slide does not live to see repeats, and is made sooner."""
+    """Period of the swatches in pixels; small slides need no repeats, so smaller swatches save time."""
     if max(size_px) <= 1_200:
         return 256
     return 1024 if max(size_px) > 2_500 and mpp < 0.7 else 512
@@ -186,6 +186,6 @@ def _jump(steps: AnyArray) -> Int64Array:
 
 
 def _overlaid(cell: UInt8Array, frayed: UInt8Array) -> UInt8Array:
-    """Two tissues over one another, (N, 4) each: their mean, but nuclei stay whole and slivers do not show."""
+    """Two overlapping tissues, (N, 4) each: their mean, except that nuclei stay whole and slivers are hidden."""
     nuclear = np.abs(cell[:, 0].astype(np.int16) - frayed[:, 0]) > _NUCLEUS_CONTRAST
     return np.where(nuclear[:, None], cell, cv2.addWeighted(cell, 0.5, frayed, 0.5, 0))

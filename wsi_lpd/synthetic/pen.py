@@ -1,4 +1,4 @@
-"""Marks of a felt pen on the cover glass: wide, soft-edged, out of focus, over tissue and glass alike."""
+"""Felt-pen marks on the cover glass: wide, soft-edged and out of focus, over tissue and glass alike."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PenMarks:
     seed: int
 
     def transmission(self, grid: Grid) -> Float32Array | None:
-        """Share of the light that passes, (H, W, 3); None where no ink is near."""
+        """Transmitted share of light, (H, W, 3); None if no ink is near."""
         margin = 1.5 * self.half_width_um
         distance = np.full(grid.shape, np.inf)
         for stroke in self.strokes:
@@ -46,7 +46,7 @@ class PenMarks:
 
 
 def make_pen_marks(pieces: list[Piece], seed: int) -> PenMarks:
-    """An arc along the outline of about every second piece, at least one, all in one ink."""
+    """Draws an arc along the outline of about every second piece, at least one, all in the same ink."""
     rng = np.random.default_rng([seed, 401])
     strokes = []
     for number, piece in enumerate(pieces):

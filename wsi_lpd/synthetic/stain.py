@@ -1,4 +1,4 @@
-"""Haematoxylin and eosin: from stain densities to colours, different on every slide."""
+"""Haematoxylin and eosin: converts stain densities to colours, differently for every slide."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _EOSIN = (0.12, 0.88, 0.38)
 """Optical densities (R, G, B) of unit density; between the vectors of Ruifrok (2001) and of Macenko (2009)."""
 
 CAMERA_NOISE: Final = 3.5
-"""Standard deviation in grey levels, before the optics of the painter soften it to about half."""
+"""Standard deviation in grey levels, before the painter's blur halves it."""
 
 
 @dataclass(frozen=True)
 class Stain:
-    """The look of one slide."""
+    """The stain appearance of one slide."""
 
     haematoxylin: NDArray[np.float64]
     """Optical density (R, G, B) of unit haematoxylin."""
@@ -30,7 +30,7 @@ class Stain:
 
 
 def make_stain(seed: int) -> Stain:
-    """Draws the stain of a slide: hue and strength of both dyes, and the colour of the lamp."""
+    """Draws a random stain: hue and strength of both dyes, and the colour of the lamp."""
     rng = np.random.default_rng([seed, 101])
     haematoxylin = np.array(_HAEMATOXYLIN) * rng.normal(1, (0.09, 0.03, 0.13))
     eosin = np.array(_EOSIN) * rng.normal(1, (0.25, 0.04, 0.14))

@@ -13,7 +13,7 @@ import numpy as np
 from wsi_lpd.types import AnyArray, UInt8Array
 
 from . import cell_swatches, tissue_swatches
-from .bench import Bench, Layer
+from .canvas import Canvas, Layer
 from .cells import Cells, make_cells
 from .stain import Stain, stained
 
@@ -23,7 +23,7 @@ TUMOR, STROMA, IMMUNE, NECROSIS = range(1, 5)
 
 
 class Texture(IntEnum):
-    """What a pixel may be painted with."""
+    """The textures of pixels."""
 
     GLASS = 0
     SOLID_TUMOR = 1
@@ -43,7 +43,7 @@ class Texture(IntEnum):
 CLASS_OF: Final = np.array([0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4], np.uint8)
 """Truth value of each texture."""
 
-_DRAW: Final[dict[Texture, Callable[[Bench], Layer]]] = {
+_DRAW: Final[dict[Texture, Callable[[Canvas], Layer]]] = {
     Texture.GLASS: tissue_swatches.glass,
     Texture.SOLID_TUMOR: tissue_swatches.solid_tumour,
     Texture.GLAND: tissue_swatches.gland_epithelium,
@@ -62,7 +62,7 @@ _DRAW: Final[dict[Texture, Callable[[Bench], Layer]]] = {
 
 @dataclass(frozen=True)
 class Swatches:
-    """All textures of one slide, ready to be painted with."""
+    """The swatches of all textures of one slide."""
 
     side_px: int
     pixels: AnyArray
@@ -76,7 +76,7 @@ def make_swatches(side_px: int, px_per_um: float, stain: Stain, seed: int, pool:
 
     def draw(texture: Texture) -> UInt8Array:
         rng = np.random.default_rng([seed, 202, int(texture)])
-        layer = _DRAW[texture](Bench(cells, px_per_um, rng))
+        layer = _DRAW[texture](Canvas(cells, px_per_um, rng))
         return stained(layer.haematoxylin, layer.eosin, stain, rng)
 
     pixels = np.zeros((len(Texture), side_px, side_px, 4), np.uint8)

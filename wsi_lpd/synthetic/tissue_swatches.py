@@ -1,20 +1,20 @@
-"""The swatches of tumour and stroma, and of glass: how each texture is drawn. See `textures` for the list."""
+"""Draws the swatches of tumour, stroma and glass; `textures` lists them."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from .bench import Bench, Layer
+from .canvas import Canvas, Layer
 from .nuclei import NucleusKind
 
 
-def glass(b: Bench) -> Layer:
-    """Empty glass with a breath of dust."""
+def glass(b: Canvas) -> Layer:
+    """Empty glass with a little dust."""
     grain = np.clip(b.noise(3) - 2.9, 0, None) * 0.10
     return Layer(grain + 0.004 * b.noise(12), grain * 0.5 + 0.004)
 
 
-def solid_tumour(b: Bench) -> Layer:
+def solid_tumour(b: Canvas) -> Layer:
     """Sheets of large vesicular nuclei with nucleoli in amphophilic cytoplasm, cell borders faintly seen."""
     cells = b.pick(8.3, keep=0.95)
     kind = NucleusKind(9.2, 7.6, 0.78, 0.15, 0.20, 0.06, clumps=0.24, clump_um=1.2, rim=0.45, nucleoli=2)
@@ -25,7 +25,7 @@ def solid_tumour(b: Bench) -> Layer:
     return Layer(nuclei + basophilia * (1 - cover), cytoplasm * (1 - 0.55 * cover))
 
 
-def gland_epithelium(b: Bench) -> Layer:
+def gland_epithelium(b: Canvas) -> Layer:
     """Crowded, dark, elongated nuclei, overlapping, with little cytoplasm, as in adenocarcinoma."""
     angle = b.flow(60, 1.0)
     cells = b.pick(7.4, keep=0.90)
@@ -35,7 +35,7 @@ def gland_epithelium(b: Bench) -> Layer:
     return Layer(nuclei + (0.22 + 0.05 * b.noise(6)) * (1 - cover), cytoplasm * (1 - 0.5 * cover))
 
 
-def clear_tumour(b: Bench) -> Layer:
+def clear_tumour(b: Canvas) -> Layer:
     """Polygonal cells with pale, vacuolated cytoplasm, crisp membranes and small dark nuclei."""
     cells = b.pick(11.0, keep=0.98)
     kind = NucleusKind(7.4, 6.6, 0.98, 0.14, 0.18, 0.06, clumps=0.22, rim=0.25, nucleoli=1)
@@ -45,14 +45,14 @@ def clear_tumour(b: Bench) -> Layer:
     return Layer(nuclei + (0.05 + 0.12 * border) * (1 - cover), (foam + 0.36 * border) * (1 - 0.5 * cover))
 
 
-def lumen(b: Bench) -> Layer:
+def lumen(b: Canvas) -> Layer:
     """The inside of a gland: nearly empty, wisps of pale secretion, a shed cell here and there."""
     wisp = np.clip(b.noise(22) * 0.7 + b.noise(6) * 0.4 - 0.35, 0, 1.5)
     nuclei, _ = b.nuclei(NucleusKind(4.6, 4.2, 1.2, 0.3, clumps=0.1, rim=0), b.pick(26, keep=0.16))
     return Layer(nuclei + 0.04 * wisp, 0.02 + 0.17 * wisp + 0.5 * np.clip(nuclei, 0, 0.25))
 
 
-def collagen(b: Bench) -> Layer:
+def collagen(b: Canvas) -> Layer:
     """Wavy bundles of pink collagen with clefts between them and sparse spindle nuclei along them."""
     angle = b.flow(110, 0.75)
     bundles = b.fibres(angle, 60, 6.5)
@@ -68,7 +68,7 @@ def collagen(b: Bench) -> Layer:
     return Layer(np.maximum(nuclei, round_) + base, np.clip(eosin, 0.01, None) * (1 - 0.4 * cover))
 
 
-def myxoid_stroma(b: Bench) -> Layer:
+def myxoid_stroma(b: Canvas) -> Layer:
     """Loose, pale, bluish ground with wispy fibres, stellate cells and empty spaces."""
     angle = b.flow(60, 1.5)
     wisps = b.fibres(angle, 14, 1.4)
@@ -83,7 +83,7 @@ def myxoid_stroma(b: Bench) -> Layer:
     return Layer(np.maximum(nuclei, round_) + (ground + 0.05 * mesh) * (1 - cover), 0.035 + 0.11 * mesh + 0.12 * cover)
 
 
-def cellular_stroma(b: Bench) -> Layer:
+def cellular_stroma(b: Canvas) -> Layer:
     """Desmoplastic stroma: many plump spindle cells in streams, with stray lymphocytes."""
     angle = b.flow(85, 0.9)
     strands = b.fibres(angle, 26, 2.2) * np.clip(0.75 + 0.4 * b.noise(20), 0.1, 1.4)

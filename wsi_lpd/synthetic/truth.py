@@ -1,4 +1,4 @@
-"""The truth as polygons: from the truth image, square by square, so that memory does not grow with the slide."""
+"""Writes the truth as polygons, square by square, so that memory does not grow with the slide."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def write_truth_geojson(path: Path, truth_image: Path, *, size_px: Size, downsam
     Args:
         path: The GeoJSON file.
         truth_image: As written by `SlideWriter.write_truth`.
-        size_px: Of the slide at level 0; outlines end there.
+        size_px: Size of the slide at level 0, to which outlines are clipped.
         downsample: Level-0 pixels per truth pixel.
-        slide: Name of the slide, from which the ids of the annotations are made.
+        slide: Name of the slide, from which the ids of the annotations are derived.
 
     Returns:
-        How many annotations were written.
+        Number of annotations.
     """
     from wsi_lpd.overlay.geojson import write_overlay
 

@@ -25,12 +25,12 @@ DOWNSAMPLES: Final = (1, 4, 16)
 JPEG_QUALITY: Final = 80
 
 _BIG_FROM_PX: Final = 1_500_000_000
-"""Slides with more pixels are BigTIFF: at two bytes per pixel, more than JPEG ever needs here, 4 GB would not do."""
+"""Slides with more pixels are written as BigTIFF: at two bytes per pixel (JPEG needs less) they would exceed 4 GB."""
 
 
 @dataclass(frozen=True)
 class EncodedBlock:
-    """What becomes of one block."""
+    """The compressed form of one block."""
 
     tiles: list[list[bytes]]
     """Level-0 tiles, by row."""
@@ -42,19 +42,19 @@ class EncodedBlock:
 
 
 class Spill:
-    """Encoded tiles of a level that waits for its turn in the file."""
+    """A temporary file with the encoded tiles of a level that is written later."""
 
     def __init__(self, folder: Path) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by `tiles`)
         self._sizes: list[int] = []
 
     def add(self, tile: bytes) -> None:
-        """Takes a tile; they come in the order of the level."""
+        """Adds a tile; tiles must arrive in the order of the level."""
         self._file.write(tile)
         self._sizes.append(len(tile))
 
     def tiles(self) -> Iterator[bytes]:
-        """Gives all tiles back, once."""
+        """Yields all tiles; can be called once."""
         self._file.seek(0)
         for size in self._sizes:
             yield self._file.read(size)
@@ -62,7 +62,7 @@ class Spill:
 
 
 def encode_block(block: Block, truth_downsample: int) -> EncodedBlock:
-    """Compresses a block and its share of the lower levels and of the truth."""
+    """Compresses a block and its part of the lower levels and of the truth."""
     tiles = [
         [jpeg(block.rgb[y : y + TILE_PX, x : x + TILE_PX]) for x in range(0, BLOCK_PX, TILE_PX)]
         for y in range(0, BLOCK_PX, TILE_PX)
@@ -75,7 +75,7 @@ def encode_block(block: Block, truth_downsample: int) -> EncodedBlock:
 
 
 def _quartered(rgb: UInt8Array) -> UInt8Array:
-    """Each 4 x 4 pixels become their mean."""
+    """The mean of every 4 x 4 pixels."""
     return np.asarray(cv2.resize(rgb, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), np.uint8)
 
 
@@ -89,7 +89,7 @@ def jpeg(tile: UInt8Array) -> bytes:
 
 
 class SlideWriter:
-    """Turns encoded blocks, which come row by row, into the levels of the slide and the truth image."""
+    """Writes encoded blocks, given row by row, as the levels of the slide and the truth image."""
 
     def __init__(self, size_px: Size, folder: Path) -> None:
         self._size = size_px
@@ -100,7 +100,7 @@ class SlideWriter:
         self._coarse_rows: list[UInt8Array] = []
 
     def write_slide(self, path: Path, blocks: Iterator[EncodedBlock], description: str, mpp: float) -> None:
-        """Writes the three levels; `blocks` is consumed while level 0 is written."""
+        """Writes the three levels; consumes `blocks` while writing level 0."""
         big = self._size.width * self._size.height > _BIG_FROM_PX
         with tifffile.TiffWriter(path, bigtiff=big) as tiff:
             levels = zip(DOWNSAMPLES, (self._level_0(blocks), self._middle.tiles(), self._coarse.tiles()), strict=True)
@@ -146,7 +146,7 @@ class SlideWriter:
         for row in range(n_rows):
             line = [next(blocks) for _ in range(per_row)]
             self._take_lower_levels(row, line)
-            if row == n_rows - 1:  # before the last tile: after it nobody asks for more
+            if row == n_rows - 1:  # before the last tile, since tifffile requests nothing after it
                 self._flush_coarse()
             yield from self._tiles_in_order(row, line)
 
@@ -167,7 +167,7 @@ class SlideWriter:
             self._flush_coarse()
 
     def _flush_coarse(self) -> None:
-        """Encodes a row of tiles of the coarsest level; the last one may be only partly filled."""
+        """Encodes a row of tiles of the coarsest level; the last row may be partly filled."""
         if not self._coarse_rows:
             return
         rows = np.concatenate(self._coarse_rows)
@@ -181,7 +181,7 @@ class SlideWriter:
 def blocks_in_order(
     size_px: Size, make: Callable[[int, int], EncodedBlock], pool: ThreadPoolExecutor, window: int, advance: Advance
 ) -> Iterator[EncodedBlock]:
-    """Makes all blocks in threads and yields them row by row; at most `window` are in the making or waiting."""
+    """Computes all blocks in threads and yields them row by row; at most `window` are pending at a time."""
     n_columns, n_rows = -(-size_px.width // BLOCK_PX), -(-size_px.height // BLOCK_PX)
     waiting: deque[Future[EncodedBlock]] = deque()
     for number in range(n_columns * n_rows):

@@ -1,4 +1,4 @@
-"""Tiling on a cluster: whole slides, or blocks of the shards of one."""
+"""Tiling on a cluster: one task per slide, or several per slide, each for a block of shards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from wsi_lpd.blocks import WorkLeft
 from wsi_lpd.distributed.blocks import BlockWork, outcomes_in_blocks
 from wsi_lpd.distributed.cluster import ClusterChoice, connected
-from wsi_lpd.distributed.slides import SlideItem, go_to
+from wsi_lpd.distributed.slides import SlideItem, enter_folder
 from wsi_lpd.distributed.tasks import Outcome
 from wsi_lpd.tiling.plan import STORE_VERSIONED
 from wsi_lpd.tiling.slide_task import SlideTask, TiledSlide
@@ -19,7 +19,7 @@ from wsi_lpd.versions import versions_of
 def tile_slides(
     choice: ClusterChoice, task: SlideTask, items: Sequence[SlideItem]
 ) -> Iterator[Outcome[SlideItem, TiledSlide]]:
-    """Tiles slides on a cluster; each worker opens its slide and writes its store, or its block of shards of a store.
+    """Tiles slides on a cluster; every worker opens its slide and writes a store, or a block of shards of a store.
 
     Raises:
         ClusterError: If the cluster does not answer.
@@ -30,7 +30,7 @@ def tile_slides(
 
 @dataclass(frozen=True)
 class _Tiling(BlockWork[SlideItem, TiledSlide]):
-    """Blocks are shards; `folder` is that of the call."""
+    """A block is a range of shards; `folder` is the working directory of the call."""
 
     task: SlideTask
     folder: Path
@@ -45,17 +45,17 @@ class _Tiling(BlockWork[SlideItem, TiledSlide]):
         return str(versions_of(STORE_VERSIONED))
 
     def whole(self, item: SlideItem) -> TiledSlide:
-        go_to(self.folder)
+        enter_folder(self.folder)
         return self.task.run(item.location, slide_mpp=item.mpp)
 
     def begin(self, item: SlideItem) -> WorkLeft:
-        go_to(self.folder)
+        enter_folder(self.folder)
         return self.task.begin(item.location, slide_mpp=item.mpp)
 
     def block(self, item: SlideItem, block: range) -> None:
-        go_to(self.folder)
+        enter_folder(self.folder)
         self.task.make_block(item.location, block, slide_mpp=item.mpp)
 
     def finish(self, item: SlideItem, work_left: WorkLeft) -> TiledSlide:
-        go_to(self.folder)
+        enter_folder(self.folder)
         return self.task.finish(item.location, work_left, slide_mpp=item.mpp)

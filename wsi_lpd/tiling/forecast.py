@@ -1,4 +1,4 @@
-"""What tiling a slide will cost, measured on a few reads."""
+"""Forecast of the cost of tiling a slide, measured on a few reads."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _READS_PER_THREAD = 2
 
 @dataclass(frozen=True)
 class Forecast:
-    """A prediction for one slide.
+    """The forecast for one slide.
 
     Attributes:
         slide: Its name.
         n_patches: Patches that will be written.
         n_bytes: Size of the store.
-        seconds: Time it takes.
-        n_measured: Patches that bytes and time were measured on.
+        seconds: Duration.
+        n_measured: Number of patches that bytes and time were measured on.
     """
 
     slide: str
@@ -39,7 +39,7 @@ class Forecast:
 
 
 def forecast(slide: Slide, plan: TilingPlan, *, threads: int | None = None) -> Forecast:
-    """Reads a few blocks spread over the slide, packs their patches, and scales time and size up."""
+    """Reads and packs a sample of patches spread over the slide and extrapolates time and size."""
     threads = n_threads(threads)
     n_reads = min(len(plan.reads), _READS_PER_THREAD * threads)
     chosen = [plan.reads[i] for i in np.linspace(0, len(plan.reads) - 1, n_reads).astype(int)] if n_reads else []

@@ -1,8 +1,8 @@
-"""Where the patches of a slide lie, and which reads fetch them. Pure arithmetic; no files, no pixels.
+"""The positions of a slide's patches, and the reads that fetch them. Pure arithmetic; no files, no pixels.
 
-Edge rule: every patch lies wholly inside the area (what remains at the right and at the bottom is less than one
-step plus a patch and is left out), unless the area is narrower or lower than one patch: then one patch begins at its
-left or upper edge and reaches past the other.
+Edge rule: every patch lies entirely inside the area (the remainder at the right and the bottom, less than one step plus
+a patch, is left out), unless the area is narrower or lower than one patch: then one patch starts at the left or upper
+edge and extends beyond the opposite one.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from wsi_lpd.errors import ConfigError
 from wsi_lpd.types import Box, Int64Array, Size
 
 READ_SIDE_PX = 2048
-"""Aimed side of one read, in pixels of the level it is read from: 28 MB as RGBA and RGB, and a border of native tiles
-(256 px) decoded twice is small beside what is used."""
+"""Target side of one read, in pixels of the level it is read from: 28 MB as RGBA and RGB, and large compared with the
+border of native tiles (256 px) that is decoded twice."""
 
 READ_BYTES = 32 * 2**20
-"""Most bytes of patches cut from one read, so that a small stride cannot fill the memory."""
+"""Maximum size of the patches cut from one read, so that a small stride cannot fill the memory."""
 
 READ_PATCHES_PER_SIDE = 16
-"""Most patches along one side of a read."""
+"""Maximum number of patches along one side of a read."""
 
 READ_COST_PX = 256**2
-"""What a further read costs, as pixels: about one native tile more is touched."""
+"""Cost of an additional read, in pixels: about one more native tile is decoded."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class PatchGrid:
     """A regular grid of square patches on a slide.
 
     Attributes:
-        area: The part of the slide that is covered, level-0 px.
+        area: The tiled part of the slide, level-0 px.
         scale: Level-0 pixels per patch pixel.
         patch_px: Side of a patch, in patch pixels.
-        step_px: Distance of two patches, in patch pixels.
+        step_px: Distance between neighbouring patches, in patch pixels.
         columns: Number of patches along x.
         rows: Number of patches along y.
     """
@@ -70,12 +70,12 @@ class PatchGrid:
 
 @dataclass(frozen=True)
 class Read:
-    """One read of the slide and the patches that are cut from it.
+    """One read of the slide and the patches cut from it.
 
     Attributes:
-        box: What is read, level-0 px.
-        size_px: Size it is scaled to, patch pixels.
-        first: Position in the store of the first patch; the others follow it.
+        box: The region that is read, level-0 px.
+        size_px: Size that the region is scaled to, patch pixels.
+        first: Index in the store of the first patch; the others follow.
         offsets_px: Upper left corner of each patch in the scaled read, (n, 2) as x, y.
     """
 
@@ -86,16 +86,16 @@ class Read:
 
 
 def lay_grid(area: Box, *, slide_mpp: float, mpp: float, patch_px: int, step_px: int) -> PatchGrid:
-    """Lays the grid of patches over `area`; see the module's text for the rule at the edge.
+    """Lays the grid of patches over `area`; the module's docstring states the edge rule.
 
     Raises:
-        ConfigError: If two neighbours would begin at the same level-0 pixel.
+        ConfigError: If two neighbouring patches would start at the same level-0 pixel.
     """
     scale = mpp / slide_mpp
     if step_px * scale < 1:
         raise ConfigError(
-            f"tile.stride_px: a step of {step_px} px at {mpp:g} um/px is {step_px * scale:.2f} px of this slide; "
-            f"the least is {math.ceil(1 / scale)}"
+            f"tile.stride_px: {step_px} px at {mpp:g} um/px is {step_px * scale:.2f} level-0 px of this slide; "
+            f"expected at least 1; set it to {math.ceil(1 / scale)} or more"
         )
     columns = axis_count(area.width, patch_px=patch_px, step_px=step_px, scale=scale)
     rows = axis_count(area.height, patch_px=patch_px, step_px=step_px, scale=scale)
@@ -103,9 +103,9 @@ def lay_grid(area: Box, *, slide_mpp: float, mpp: float, patch_px: int, step_px:
 
 
 def axis_count(length: int, *, patch_px: int, step_px: int, scale: float) -> int:
-    """Number of patches along an axis of `length` level-0 px: all that lie wholly inside, at least one."""
+    """Number of patches along an axis of `length` level-0 px: all that lie entirely inside, at least one."""
     side = _side(patch_px, scale)
-    count = int(max(length - side, 0) / (step_px * scale)) + 2  # one too many at least; rounding decides the last
+    count = int(max(length - side, 0) / (step_px * scale)) + 2  # too many, reduced below after rounding
     while count > 1 and math.floor((count - 1) * step_px * scale + 0.5) + side > length:
         count -= 1
     return count
@@ -125,12 +125,12 @@ def plan_reads(grid: PatchGrid, cells: Int64Array, *, per_side: int) -> tuple[In
 
     Args:
         grid: The grid.
-        cells: (column, row) of the patches wanted, (N, 2).
+        cells: (column, row) of the patches, (N, 2).
         per_side: Patches along one side of a read.
 
     Returns:
-        The order of the patches in the store (indices into `cells`, (N,)): bands from top to bottom, in a band reads
-        from left to right, in a read row by row; and the reads in that order. Both depend on nothing but the
+        The order of the patches in the store (indices into `cells`, (N,)): bands from top to bottom, reads of a band
+        from left to right, patches of a read row by row; and the reads in that order. Both depend only on the
         arguments, so a resumed run makes the same reads.
     """
     column, row = cells[:, 0], cells[:, 1]
@@ -145,7 +145,7 @@ def plan_reads(grid: PatchGrid, cells: Int64Array, *, per_side: int) -> tuple[In
 
 
 def _reads_of_block(grid: PatchGrid, cells: Int64Array, first: int) -> list[Read]:
-    """The cheapest of: one read for all, one per unbroken row of patches, one per patch."""
+    """The cheapest of: one read for all patches, one per row of consecutive patches, one per patch."""
     breaks = np.flatnonzero((np.diff(cells[:, 1]) != 0) | (np.diff(cells[:, 0]) != 1)) + 1
     ways = [[0, len(cells)], [0, *breaks.tolist(), len(cells)], list(range(len(cells) + 1))]
     way = min(ways, key=lambda borders: _cost(grid, cells, borders[:-1]))
@@ -153,7 +153,7 @@ def _reads_of_block(grid: PatchGrid, cells: Int64Array, first: int) -> list[Read
 
 
 def _cost(grid: PatchGrid, cells: Int64Array, starts: Sequence[int]) -> int:
-    """Pixels of the reads that begin at these places of `cells`, (N, 2), and what each read costs besides."""
+    """Cost in pixels of the reads that start at the indices `starts` of `cells` (N, 2)."""
     columns_rows = np.maximum.reduceat(cells, starts) - np.minimum.reduceat(cells, starts)
     sizes_px = columns_rows * grid.step_px + grid.patch_px
     return int((sizes_px[:, 0] * sizes_px[:, 1]).sum()) + READ_COST_PX * len(starts)
@@ -161,7 +161,7 @@ def _cost(grid: PatchGrid, cells: Int64Array, starts: Sequence[int]) -> int:
 
 def _read(grid: PatchGrid, cells: Int64Array, first: int) -> Read:
     low, high = cells.min(axis=0), cells.max(axis=0)
-    # From the first patch's corner to the last one's far corner, so that a read ends where its patches end: inside.
+    # From the first patch's corner to the last one's far corner, so that a read ends with its patches, inside the area.
     (x, y, _, _), (right, bottom, _, _) = grid.boxes(np.stack([low, high]))
     box = Box(int(x), int(y), int(right - x) + grid.side, int(bottom - y) + grid.side)
     width, height = (high - low) * grid.step_px + grid.patch_px

@@ -1,4 +1,4 @@
-"""The whole of `tile`: slides to stores and previews, and one label file for the call."""
+"""The `tile` job: a store and a preview per slide, and one label file for all."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _CSV_WAIT_S = 60.0
 
 
 class TileJob:
-    """One call of `tile`: every slide, here or elsewhere, then the label file."""
+    """One call of `tile`: all slides, locally or on a cluster, then the label file."""
 
     def __init__(self, task: SlideTask) -> None:
-        """`task` is done for each slide.
+        """`task` is run for each slide.
 
         Raises:
-            LabelError: If the label file there cannot be merged: told now, not after hours.
+            LabelError: If the existing label file cannot be merged; raised now rather than after hours.
         """
         self.task = task
         self._done: list[TiledSlide] = []
@@ -36,18 +36,18 @@ class TileJob:
         check_labels_kept(task.csv_path, [])
 
     def run(self, location: str | Path, *, slide_mpp: float | None = None, progress: Progress = SILENT) -> TilingReport:
-        """Tiles one slide, here and now; raises as `SlideTask.run`, and `StoreError` where two slides share a name."""
+        """Tiles one slide in this process; raises as `SlideTask.run`, and `StoreError` if two slides share a name."""
         self.claim(location)
         try:
             tiled = self.task.run(location, slide_mpp=slide_mpp, progress=progress)
         except BaseException:
-            del self._owner[self.task.store_path(location).name]  # another slide of that name may be whole
+            del self._owner[self.task.store_path(location).name]  # another slide of that name may be intact
             raise
         self.take(tiled)
         return tiled.report
 
     def claim(self, location: str | Path) -> None:
-        """Notes that the store of this slide is taken.
+        """Reserves the store name of a slide.
 
         Raises:
             StoreError: If another slide of the call has the same name.
@@ -55,25 +55,25 @@ class TileJob:
         name = self.task.store_path(location).name
         if name in self._owner:
             raise StoreError(
-                f"{location}: its store {name} would take the place of that of {self._owner[name]}; "
-                "tile one of them into another --out"
+                f"{location}: its store {name} would replace that of {self._owner[name]}; "
+                "expected distinct file names; tile one of them into another --out"
             )
         self._owner[name] = str(location)
 
     def take(self, tiled: TiledSlide) -> None:
-        """Notes what became of a slide, for the label file."""
+        """Records a tiled slide for the label file."""
         self._done.append(tiled)
 
     def finish(self) -> CsvReport | None:
-        """Writes the label file over all slides that were tiled; None if there were none.
+        """Writes the label file of all tiled slides; returns None if there are none.
 
         Raises:
-            LabelError: If the file there cannot be merged.
+            LabelError: If the existing file cannot be merged.
         """
         if not self._done:
             return None
         classes = self._classes()
-        order = {name: i for i, name in enumerate(self._owner)}  # that of the call, whichever was done first
+        order = {name: i for i, name in enumerate(self._owner)}  # in the order of the call, whichever finished first
         stores = [
             StoreRows(
                 tiled.report.path.name, tiled.slide, tiled.boxes[:, :2], tiled.tissue, self._labels_of(tiled, classes)
@@ -85,8 +85,8 @@ class TileJob:
             report = write_patches_csv(csv_path, stores, classes)
         if report.n_disagree:
             logger.warning(
-                "%s: %d cells keep their old label where the annotations now say otherwise; to take the annotations, "
-                "move the file away and run tile again",
+                "%s: %d cells keep their old label although the annotations now differ; to use the annotations, move "
+                "the file away and run tile again",
                 csv_path, report.n_disagree,
             )  # fmt: skip
         return report
@@ -102,7 +102,7 @@ class TileJob:
     def _labels_of(self, tiled: TiledSlide, classes: Sequence[str]) -> Any:
         if tiled.areas is None:
             return None
-        from wsi_lpd.labels.annotations import label_patches  # shapely, which tiling alone does not need
+        from wsi_lpd.labels.annotations import label_patches  # needs shapely, which tiling alone does not
 
         return label_patches(
             tiled.areas,
@@ -115,7 +115,7 @@ class TileJob:
 
 
 def in_standard_order(names: Iterable[str]) -> list[str]:
-    """Class names once each: QuPath's own in its order, then the others by name. Files list them in any order."""
+    """Distinct class names: QuPath's built-in classes in its order, then the others by name."""
     ranks = {c.name: rank for rank, c in enumerate(QUPATH_CLASSES)}
     distinct: list[str] = []
     for name in sorted(set(names), key=lambda n: (ranks.get(qupath_classes([n])[0].name, len(ranks)), n)):
@@ -127,6 +127,4 @@ def in_standard_order(names: Iterable[str]) -> list[str]:
 def _warn_of_absent(classes: Sequence[str], found: Sequence[str]) -> None:
     absent = [name for name in classes if find_class(name, found) is None]
     if absent:
-        logger.warning(
-            "class %s is in no annotation; the annotations have %s", ", ".join(absent), ", ".join(found) or "no classes"
-        )
+        logger.warning("no annotation has the class %s; found %s", ", ".join(absent), ", ".join(found) or "no classes")

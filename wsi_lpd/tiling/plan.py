@@ -1,4 +1,4 @@
-"""What is decided before the first full-resolution read: which patches of a slide are kept, and how they are read."""
+"""The plan of tiling a slide: which patches are kept, and how they are read."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from wsi_lpd.versions import versions_of
 logger = logging.getLogger(__name__)
 
 STORE_VERSIONED = ("imagecodecs", "numpy", "opencv-python-headless", "openslide-bin", "openslide-python", "tiffslide")
-"""Packages that decide the bits of a store."""
+"""Packages whose version may change the bytes of a store."""
 
 
 @dataclass(frozen=True)
 class TilingPlan:
-    """All that is decided before the first full-resolution read.
+    """Everything that is decided before the first full-resolution read.
 
     Attributes:
         meta: The attributes of the store.
-        grid: Where patches could lie.
-        coords: Corners of the kept patches in the order of the store, level-0 px, (N, 2).
+        grid: All possible patches.
+        coords: Top-left corners of the kept patches in the order of the store, level-0 px, (N, 2).
         tissue: Their tissue fractions, (N,).
-        reads: What is read for them, in order.
-        mask: Where the tissue is.
+        reads: The reads that fetch them, in order.
+        mask: The tissue mask.
     """
 
     meta: StoreMeta
@@ -51,24 +51,24 @@ class TilingPlan:
 
 
 def open_to_tile(location: str | Path, *, mpp: float | None = None) -> Slide:
-    """Opens a slide that has, or is given, a resolution.
+    """Opens a slide and makes sure that its mpp is known.
 
     Raises:
-        SlideError: If it cannot be opened, or nothing states its mpp.
+        SlideError: If it cannot be opened, or its mpp is unknown.
     """
     slide = open_slide(location, mpp=mpp)
     if slide.resolution is None:
         slide.close()
-        _ = slide.mpp  # raises, and says what was looked for
+        _ = slide.mpp  # raises SlideError if unknown
     return slide
 
 
 def plan_tiling(slide: Slide, config: TileConfig) -> TilingPlan:
-    """Decides which patches of a slide are kept, from its thumbnail alone.
+    """Decides from the thumbnail alone which patches of a slide are kept.
 
     Raises:
         SlideError: If the slide has no mpp, or is coarser than the patches and up-sampling is not allowed.
-        ConfigError: If the step is below one pixel of the slide.
+        ConfigError: If the stride is below one pixel of the slide.
     """
     mpp = slide.mpp
     for warning in slide.warnings:
@@ -85,7 +85,7 @@ def plan_tiling(slide: Slide, config: TileConfig) -> TilingPlan:
     per_side = patches_per_read(grid, slide.levels[level].downsample)
     order, reads = plan_reads(grid, cells, per_side=per_side)
     coords = grid.boxes(cells[order])[:, :2]
-    give_back_freed_blocks()  # of the search for tissue
+    give_back_freed_blocks()  # memory of the tissue detection
     if not len(cells):
         logger.warning("%s: no tissue: no patch has a tissue fraction of %g or more", slide.name, config.min_tissue)
     return TilingPlan(_meta(slide, config, grid, level), grid, coords, tissue[order].astype(np.float32), reads, mask)
@@ -94,13 +94,13 @@ def plan_tiling(slide: Slide, config: TileConfig) -> TilingPlan:
 def _refuse_upsampling(slide: Slide, config: TileConfig) -> None:
     if is_too_coarse(slide.mpp, config.mpp) and not config.allow_upsampling:
         raise SlideError(
-            f"{slide.path}: has {slide.mpp:.4g} um/px at best, coarser than the {config.mpp:g} um/px asked for; "
-            f"pass --mpp {slide.mpp:.4g} or more, or enlarge it with --set tile.allow_upsampling=true"
+            f"{slide.path}: has {slide.mpp:.4g} um/px at best, coarser than the requested {config.mpp:g} um/px; "
+            f"pass --mpp {slide.mpp:.4g} or more, or allow enlarging with --set tile.allow_upsampling=true"
         )
 
 
 def _meta(slide: Slide, config: TileConfig, grid: PatchGrid, level: int) -> StoreMeta:
-    assert slide.resolution is not None  # plan_tiling has refused such a slide
+    assert slide.resolution is not None  # plan_tiling raises for such a slide
     source = slide.resolution.source
     mask = config.tissue.mask
     return StoreMeta(
@@ -113,7 +113,7 @@ def _meta(slide: Slide, config: TileConfig, grid: PatchGrid, level: int) -> Stor
             mpp=slide.mpp,
         ),
         mpp=config.mpp,
-        mpp_source="user" if source.startswith("--") else source,  # the flag it was given by
+        mpp_source="user" if source.startswith("--") else source,  # the source of a user's value is the option's name
         patch_px=config.patch_px,
         patch_level0_px=grid.side,
         stride_px=config.step_px,

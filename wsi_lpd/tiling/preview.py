@@ -1,4 +1,4 @@
-"""A picture of what was tiled: the slide's thumbnail, the outline of its tissue and the grid of its patches."""
+"""Previews: the slide's thumbnail with the outline of its tissue and the grid of its patches."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _PATCH_COLOR = (0, 80, 200)
 
 
 def write_preview(path: Path, thumbnail: UInt8Array, *, slide_px: Size, mask: TissueMask, boxes: Int64Array) -> None:
-    """Writes the picture as PNG: OpenCV's is an eighth larger than Pillow's, and made in a quarter of the time.
+    """Writes the preview as PNG (with OpenCV: files are an eighth larger than Pillow's, in a quarter of the time).
 
     Args:
         path: The PNG file.
         thumbnail: The whole slide, RGB (H, W, 3).
         slide_px: Size of level 0.
-        mask: The tissue, outlined in orange.
-        boxes: The patches, (N, 4) as x, y, width, height in level-0 px, framed in blue.
+        mask: Tissue, outlined in orange.
+        boxes: Patches, framed in blue, (N, 4) as x, y, width, height in level-0 px.
     """
     picture = draw_preview(thumbnail, slide_px=slide_px, mask=mask, boxes=boxes)
     _, png = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
@@ -38,7 +38,7 @@ def draw_preview(thumbnail: UInt8Array, *, slide_px: Size, mask: TissueMask, box
     height, width = picture.shape[:2]
     scale = np.array([width / slide_px.width, height / slide_px.height])
     corners = np.floor(boxes[:, :2] * scale).astype(int)
-    # The last row of pixels of a patch, not the first of its neighbour: frames of neighbours stay apart.
+    # End at the patch's last pixel, not at its neighbour's first, so that frames do not touch.
     ends = np.maximum(np.floor((boxes[:, :2] + boxes[:, 2:]) * scale).astype(int) - 1, corners)
     for (left, top), (right, bottom) in zip(corners.tolist(), ends.tolist(), strict=True):
         cv2.rectangle(picture, (left, top), (right, bottom), _PATCH_COLOR, 1)

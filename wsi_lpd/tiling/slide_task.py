@@ -1,4 +1,4 @@
-"""The tiling of one slide of a call, in one process or in blocks of shards by several."""
+"""Tiling of one slide, in one process or by several, each writing a block of shards."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ logger = logging.getLogger(__name__)
 CSV_NAME = "patches.csv"
 
 _SHARDS_OF_BLOCK = 4
-"""Fewest shards in a block. It opens the slide and finds the tissue anew, for about half as long as a shard takes (0.3
-and 0.7 s of one core on a slide of 16,384 x 12,288 px), and the reads at its ends are made twice."""
+"""Fewest shards per block. Each block opens the slide and detects the tissue again, which takes about half as long as a
+shard (0.3 and 0.7 s of one core on a slide of 16,384 x 12,288 px), and repeats the reads at its ends."""
 
 
 @dataclass(frozen=True)
 class LabelSource:
-    """Where the label columns come from.
+    """The source of the label columns.
 
     Attributes:
-        classes: Class columns wanted; None takes the classes of the annotations.
+        classes: Class columns to write; None takes the classes of the annotations.
         annotations: A QuPath GeoJSON file, a folder of them, or a pattern with `*` for the slide's name.
-        complete: Every area of the classes is drawn; see `annotations.py`.
-        origin: Frame of the annotations: auto, level0 or bounds.
+        complete: Whether every area of the classes is annotated; see `annotations.py`.
+        origin: Frame of the annotations: `auto`, `level0` or `bounds`.
     """
 
     classes: tuple[str, ...] | None = None
@@ -56,14 +56,14 @@ class LabelSource:
 
 @dataclass(frozen=True)
 class TiledSlide:
-    """What is known of a slide once it is tiled; small, so that it may travel from another process.
+    """The result of tiling one slide; small enough to be sent between processes.
 
     Attributes:
-        report: What became of it.
+        report: Its status and counts.
         slide: Its name.
         boxes: (x, y, width, height) of its patches in level-0 px, (N, 4).
         tissue: Their tissue fractions, (N,).
-        areas: Its annotations by class, or None where it has none.
+        areas: Its annotations by class, or None if it has none.
     """
 
     report: TilingReport
@@ -75,15 +75,15 @@ class TiledSlide:
 
 @dataclass(frozen=True)
 class SlideTask:
-    """The tiling of any one slide of a call; it may be pickled and done elsewhere.
+    """Tiles single slides of a call; can be pickled and run in another process.
 
     Attributes:
         out: Folder of the stores, the previews and `patches.csv`.
-        config: How to tile.
-        n_slides: Slides of the call.
-        labels: Where labels come from.
-        threads: Reading threads; None chooses.
-        overwrite: Replace finished stores of other settings.
+        config: Tiling settings.
+        n_slides: Number of slides of the call.
+        labels: Source of the label columns.
+        threads: Number of reading threads; None = chosen automatically.
+        overwrite: Replace finished stores, also those of other settings.
     """
 
     out: Path
@@ -108,7 +108,7 @@ class SlideTask:
         Raises:
             SlideError: If the slide cannot be used.
             StoreError: If its store cannot be written.
-            LabelError: If its annotations cannot be used, or labels of an old store would be lost.
+            LabelError: If its annotations cannot be used, or labels in the label file would be lost.
         """
         path = self.store_path(location)
         with open_to_tile(location, mpp=slide_mpp) as slide:
@@ -119,7 +119,7 @@ class SlideTask:
     def begin(self, location: str | Path, *, slide_mpp: float | None = None) -> WorkLeft:
         """Does for others what comes before the first shard; they make blocks of shards, and one of them finishes.
 
-        Somebody holds the lock of the store from before this until it is finished. Errors are those of `run`.
+        The caller holds the lock of the store from before this call until `finish` has returned. Raises as `run`.
         """
         path = self.store_path(location)
         with muted_warnings(), open_to_tile(location, mpp=slide_mpp) as slide:
@@ -130,11 +130,11 @@ class SlideTask:
         return WorkLeft(writer.missing, [1] * len(writer.missing), _SHARDS_OF_BLOCK, resumed=writer.n_done > 0)
 
     def make_block(self, location: str | Path, block: range, *, slide_mpp: float | None = None) -> None:
-        """Writes what is missing of the shards `block` of a slide that `begin` has begun.
+        """Writes the missing shards in the range `block` of a store that `begin` has prepared.
 
         Raises:
             SlideError: If the slide cannot be used.
-            StoreError: If its store cannot be written, or is not what was begun.
+            StoreError: If its store cannot be written, or is not the one that was prepared.
         """
         path = self.store_path(location)
         with open_to_tile(location, mpp=slide_mpp) as slide:
@@ -146,7 +146,7 @@ class SlideTask:
     def finish(self, location: str | Path, work_left: WorkLeft, *, slide_mpp: float | None = None) -> TiledSlide:
         """Puts the store of a slide that `begin` has begun in place; shards that are still missing are made here.
 
-        Errors are those of `run`.
+        Raises as `run`.
         """
         path, waited_s = self.store_path(location), work_left.waited_s()
         with open_to_tile(location, mpp=slide_mpp) as slide:
@@ -157,8 +157,8 @@ class SlideTask:
                 report = replace(report, status=status, seconds=report.seconds + waited_s)
             return self._tiled(slide, plan, areas, report)
 
-    def foresee(self, location: str | Path, *, slide_mpp: float | None = None) -> Forecast:
-        """Predicts patches, bytes and time of a slide from its thumbnail and a few reads; writes nothing."""
+    def forecast(self, location: str | Path, *, slide_mpp: float | None = None) -> Forecast:
+        """Forecasts patches, bytes and time from the thumbnail and a few reads; writes nothing."""
         with open_to_tile(location, mpp=slide_mpp) as slide:
             self._areas(slide)
             return forecast(slide, plan_tiling(slide, self.config), threads=self.threads)
@@ -171,13 +171,15 @@ class SlideTask:
 
         path = find_annotations(self.labels.annotations, slide.path, slide.name, n_slides=self.n_slides)
         if path is None:
-            logger.warning("%s: no annotations at %s; its patches stay unlabelled", slide.name, self.labels.annotations)
+            logger.warning(
+                "%s: no annotations at %s; its patches are not labelled", slide.name, self.labels.annotations
+            )
             return None
         regions = read_regions(path, slide_px=slide.size_px, bounds=slide.bounds, origin=self.labels.origin)
         return regions.classes()
 
     def _planned(self, slide: Slide, path: Path) -> tuple[dict[str, list[Any]] | None, TilingPlan]:
-        """Its annotations and its plan, once it is clear that no labels would be lost."""
+        """Annotations and plan of a slide, after checking that no labels would be lost."""
         areas = self._areas(slide)
         plan = plan_tiling(slide, self.config)
         if self.overwrite:
@@ -187,7 +189,7 @@ class SlideTask:
     def _tiled(
         self, slide: Slide, plan: TilingPlan, areas: dict[str, list[Any]] | None, report: TilingReport
     ) -> TiledSlide:
-        """Draws the preview."""
+        """Writes the preview and returns the result."""
         boxes = _boxes(plan)
         picture = report.path.with_name(f"{slide.name}.preview.png")
         if report.status != "unchanged" or not picture.exists():
@@ -199,7 +201,7 @@ class SlideTask:
         try:
             fields_change = not PatchStore.open(path).meta.same_fields(plan.meta)
         except StoreError:
-            fields_change = False  # no store, or a damaged one: there is nothing to compare with
+            fields_change = False  # no store or a damaged one: nothing to compare with
         check_labels_kept(self.csv_path, [(path.name, plan.coords)], fields_change=fields_change)
 
 

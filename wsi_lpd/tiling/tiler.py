@@ -1,4 +1,4 @@
-"""From a plan to a patch store: read in threads, write whole shards in order, go on after a kill."""
+"""Writes the patch store of a plan: reads in threads, writes whole shards in order, resumes after interruption."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from wsi_lpd.blocks import runs
+from wsi_lpd.blocks import consecutive_ranges
 from wsi_lpd.errors import StoreError
 from wsi_lpd.lock import locked
 from wsi_lpd.progress import SILENT, Advance, Progress
@@ -32,7 +32,7 @@ Status = Literal["written", "resumed", "unchanged"]
 
 @dataclass(frozen=True)
 class TilingReport:
-    """What became of one slide."""
+    """The outcome of tiling one slide."""
 
     path: Path
     n_patches: int
@@ -51,20 +51,20 @@ def tile_slide(
 ) -> TilingReport:
     """Writes the patches of a plan to the store at `path`.
 
-    A finished store of the same slide and settings is left alone; an unfinished one is continued at its first missing
-    shard, and is then the same, byte for byte, as one written without a break.
+    A finished store of the same slide and settings is left unchanged; an unfinished one is resumed at its first missing
+    shard and becomes byte-identical to one written without interruption.
 
     Args:
         slide: The slide that the plan was made for.
         path: The store, such as `out/CMU-1.zarr`.
         plan: From `plan_tiling`.
-        threads: Threads that read; see `n_threads`.
+        threads: Number of reading threads; see `n_threads`.
         overwrite: Replace a finished store. The old one stays until the new one is complete.
-        progress: Told of every patch.
+        progress: Receives the number of patches.
 
     Raises:
-        StoreError: If a store of other settings is there and `overwrite` is off.
-        BusyError: If another process writes it.
+        StoreError: If a store of other settings exists and `overwrite` is off.
+        BusyError: If another process is writing the store.
         SlideError: If the slide is damaged.
     """
     with locked(path) as renew:
@@ -81,14 +81,14 @@ def make_store(
     renew: Callable[[], None] = lambda: None,
     progress: Progress = SILENT,
 ) -> TilingReport:
-    """Does the work of `tile_slide` for a caller that holds the lock, or that works for one who does."""
+    """The work of `tile_slide`, for a caller that holds the lock or works on behalf of the process that does."""
     start = time.perf_counter()
     writer = begin_store(path, plan, overwrite=overwrite)
     if writer is None:
         return TilingReport(path, len(plan), "unchanged", time.perf_counter() - start)
     n_before = writer.n_done
     if n_before:
-        logger.info("%s: goes on, %d of %d patches are there", path.name, n_before, len(plan))
+        logger.info("%s: resuming with %d of %d patches already written", path.name, n_before, len(plan))
     with progress.stage(f"tile {plan.meta.slide.name}", len(plan), "patches") as advance:
         advance(n_before)
         write_missing(slide, plan, writer, threads=threads, renew=renew, advance=advance)
@@ -97,10 +97,10 @@ def make_store(
 
 
 def begin_store(path: Path, plan: TilingPlan, *, overwrite: bool) -> StoreWriter | None:
-    """Goes on with an unfinished store or begins one; None where the finished one is there and stays.
+    """Resumes an unfinished store or starts a new one; None if the store is finished and stays.
 
     Raises:
-        StoreError: If a store of other settings is there and `overwrite` is off.
+        StoreError: If a store of other settings exists and `overwrite` is off.
     """
     recover(path)
     if path.exists() and not overwrite:
@@ -110,7 +110,7 @@ def begin_store(path: Path, plan: TilingPlan, *, overwrite: bool) -> StoreWriter
         refuse_foreign(path)
     writer = StoreWriter(path, meta=plan.meta, coords=plan.coords, tissue=plan.tissue)
     if writer.fresh is not None:
-        logger.warning("%s: an unfinished store is begun anew: %s", path.name, writer.fresh)
+        logger.warning("%s: the unfinished store cannot be resumed and is started over: %s", path.name, writer.fresh)
     return writer
 
 
@@ -123,28 +123,28 @@ def write_missing(
     renew: Callable[[], None] = lambda: None,
     advance: Advance = lambda n: None,
 ) -> None:
-    """Reads and writes the shards that the writer misses.
+    """Reads and writes the shards that are missing.
 
     Args:
         slide: The slide that the plan was made for.
         plan: From `plan_tiling`.
-        writer: Of the store of this plan.
-        threads: Threads that read; see `n_threads`.
+        writer: The writer of this plan's store.
+        threads: Number of reading threads; see `n_threads`.
         renew: Called after every read.
-        advance: Told of every patch.
+        advance: Called with the number of patches written.
 
     Raises:
         SlideError: If the slide is damaged.
-        StoreError: If another run has begun another store.
+        StoreError: If another run has meanwhile started a different store.
     """
-    for run in runs(writer.missing):
+    for run in consecutive_ranges(writer.missing):
         wanted = writer.patches_of(run)
         writer.go_to(run.start)
         todo = [r for r in plan.reads if r.first < wanted.stop and r.first + len(r.offsets_px) > wanted.start]
         cut = functools.partial(cut_patches, slide, patch_px=plan.meta.patch_px)
         with closing(ahead(in_order(cut, todo, threads=n_threads(threads)))) as results:
             for read, patches in zip(todo, results, strict=True):
-                # The row may begin and end inside a read; what its other shards hold is not of this row.
+                # The range of shards may start and end inside a read; drop the patches outside the range.
                 chosen = patches[max(wanted.start - read.first, 0) : wanted.stop - read.first]
                 writer.append(chosen)
                 renew()
@@ -152,7 +152,7 @@ def write_missing(
 
 
 def cut_patches(slide: Slide, read: Read, patch_px: int) -> UInt8Array:
-    """Makes one read and cuts its patches out, (n, S, S, 3)."""
+    """Performs one read and cuts out its patches, (n, S, S, 3)."""
     pixels = slide.read(read.box, read.size_px)
     return np.stack([pixels[y : y + patch_px, x : x + patch_px] for x, y in read.offsets_px])
 
@@ -161,9 +161,9 @@ def _check_same(path: Path, plan: TilingPlan) -> None:
     found = PatchStore(path)
     changed = found.meta.differences(plan.meta)
     if not changed and not np.array_equal(found.coords, plan.coords):
-        changed = ["other tissue was found"]
+        changed = ["another tissue mask"]
     if changed:
         raise StoreError(
-            f"{path}: exists with other settings ({'; '.join(changed)}); pass --overwrite to replace it, "
+            f"{path}: was made with other settings ({'; '.join(changed)}); pass --overwrite to replace it, "
             "or another --out"
         )

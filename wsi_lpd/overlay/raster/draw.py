@@ -35,12 +35,12 @@ def draw_overlay(
 
     Args:
         thumbnail: RGB (h, w, 3).
-        strips: The label map, uint8 (H, W) in all, of any size; enlarged or reduced without blending labels.
+        strips: Strips of the label map, uint8 (H, W) in total, of any size; resized without blending labels.
         classes: `classes[i]` has the label i + 1.
-        mpp: Micrometres per thumbnail pixel for the scale bar; None leaves the bar out.
+        mpp: Micrometres per thumbnail pixel for the scale bar; None = no scale bar.
         tissue: Tissue mask (any size), outlined in grey.
-        title: First words of the legend, such as the slide's name.
-        opacity: Share of the class colour, 0 to 1.
+        title: Text at the start of the legend, such as the slide's name.
+        opacity: Opacity of the class colour, 0 to 1.
 
     Returns:
         RGB (h + legend, w, 3).
@@ -62,13 +62,13 @@ def draw_overlay(
 
 
 def write_picture(path: Path, rgb: UInt8Array) -> None:
-    """Writes an RGB picture as PNG (or as the format that the name asks for)."""
+    """Writes an RGB picture in the format given by the file name, such as PNG."""
     with replacing(path) as temporary:
         Image.fromarray(rgb).save(temporary)
 
 
 def _outline(labels: UInt8Array, line_px: int) -> BoolArray:
-    """Pixels within `line_px` of a pixel of another label."""
+    """Pixels within `line_px` of a pixel with another label."""
     kernel = np.ones((2 * line_px + 1, 2 * line_px + 1), dtype=np.uint8)
     edge: BoolArray = cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)
     return edge
@@ -108,7 +108,7 @@ def _wrapped(
     size: int,
     width: int,
 ) -> list[list[tuple[float, str, tuple[int, int, int] | None]]]:
-    """Places the title and the entries (x, text, colour) on as many lines as the width asks for."""
+    """Wraps the title and the entries into lines of (x, text, colour) that fit the width."""
     items: list[tuple[str, tuple[int, int, int] | None]] = [(title, None)] if title else []
     items += entries
     lines: list[list[tuple[float, str, tuple[int, int, int] | None]]] = [[]]

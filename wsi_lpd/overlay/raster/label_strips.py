@@ -1,7 +1,7 @@
-"""A label map that is handed out in strips, so that nobody has to hold all of it.
+"""Label maps in strips, which need not be held in memory as a whole.
 
-Strips are uint8 (rows, W), from top to bottom, of any height; every pass iterates over them anew. A map that
-lies in memory is a list of one strip.
+Strips are uint8 (rows, W), from top to bottom, of any height; every pass iterates over them again. A map in memory is a
+list of one strip.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def map_size(strips: LabelStrips) -> tuple[int, int]:
 
 
 def sampled(strips: LabelStrips, height: int, width: int) -> UInt8Array:
-    """The map at another size (`height`, `width`): the label at the middle of each new pixel, nothing blended."""
+    """The map resampled to (`height`, `width`) by nearest neighbour, without blending labels."""
     full_height, full_width = map_size(strips)
     rows, columns = _middles(full_height, height), _middles(full_width, width)
     labels = np.empty((height, width), np.uint8)
@@ -43,7 +43,7 @@ def sampled(strips: LabelStrips, height: int, width: int) -> UInt8Array:
 
 
 def every_nth(strips: LabelStrips, step: int) -> Iterator[UInt8Array]:
-    """Every `step`-th row and column of the map, from its first on, as strips; some may have no rows."""
+    """Every `step`-th row and column of the map, starting with the first, as strips; some may be empty."""
     top = 0
     for strip in strips:
         yield strip[-top % step :: step, ::step]
@@ -84,7 +84,7 @@ def _stacked(strips: Sequence[tuple[UInt8Array, ...]]) -> tuple[UInt8Array, ...]
 
 
 def tiles(strips: LabelStrips, tile_px: int) -> Iterator[UInt8Array]:
-    """The map cut into tiles (tile_px, tile_px), row by row; what lies past its edge is 0. Holds one row of tiles."""
+    """The map as tiles (tile_px, tile_px), row by row, padded with 0 beyond its edges. Holds one row of tiles."""
     for rows in of_height(strips, tile_px):
         height, width = rows.shape
         padded = np.pad(rows, ((0, tile_px - height), (0, -width % tile_px)))
@@ -93,6 +93,6 @@ def tiles(strips: LabelStrips, tile_px: int) -> Iterator[UInt8Array]:
 
 
 def _middles(n_from: int, n_to: int) -> Int64Array:
-    """Index of the pixel, of `n_from`, in which the middle of each of `n_to` pixels lies."""
+    """Nearest-neighbour indices that resample `n_from` pixels to `n_to`, (n_to,)."""
     middles: Int64Array = (2 * np.arange(n_to, dtype=np.int64) + 1) * n_from // (2 * n_to)
     return middles

@@ -1,4 +1,4 @@
-"""The label map as OME-TIFF, which QuPath, Bio-Formats, napari and every TIFF reader open."""
+"""Label maps as OME-TIFF, which QuPath, Bio-Formats, napari and any TIFF reader can open."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FORMAT: Final = "wsi-lpd mask 1"
 
 @dataclass(frozen=True)
 class Mask:
-    """A label map and what the file says of it; None where it says nothing.
+    """A label map and its metadata; None where the file states none.
 
     Attributes:
         label_map: uint8 (H, W).
@@ -53,23 +53,23 @@ def write_mask(
     frame: GridFrame,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes a label map as tiled, deflate-compressed OME-TIFF with a pyramid (nearest neighbour, never blended).
+    """Writes a label map as tiled, deflate-compressed OME-TIFF with a pyramid (nearest neighbour, no blending).
 
-    One row of tiles is held at a time; every level of the pyramid is a pass over the map.
+    Holds one row of tiles at a time; every level of the pyramid takes one pass over the map.
 
     Args:
         path: Should end in `.ome.tif` or `.ome.tiff`.
-        strips: The label map, uint8 (H, W) in all.
+        strips: Strips of the label map, uint8 (H, W) in total.
         classes: `classes[i]` has the value i + 1; names and colours go into the OME-XML.
         mpp: Micrometres per label-map pixel (PhysicalSizeX and Y); None if unknown.
         frame: Where the label map lies on the slide.
         metadata: Provenance, kept in the OME-XML.
 
     Raises:
-        OverlayError: If the name is not one of a TIFF.
+        OverlayError: If the file name does not end in `.tif` or `.tiff`.
     """
     if path.suffix.lower() not in (".tif", ".tiff"):
-        raise OverlayError(f"{path}: a mask is an OME-TIFF; name it {path.stem.split('.')[0]}.ome.tif")
+        raise OverlayError(f"{path}: expected the name of an OME-TIFF; name it {path.stem.split('.')[0]}.ome.tif")
     height, width = map_size(strips)
     n_levels = 1 + next(k for k in range(32) if max(height, width) <= _TILE_PX << k)
     first = {"subifds": n_levels - 1, "metadata": _ome_metadata(strips, classes, mpp, frame, metadata or {})}
@@ -82,7 +82,7 @@ def write_mask(
                 dtype=np.uint8,
                 tile=(_TILE_PX, _TILE_PX),
                 compression="zlib",
-                photometric="minisblack",  # a palette would let viewers hand out colours instead of classes
+                photometric="minisblack",  # with a palette, some viewers would return colours instead of class values
                 resolution=None if mpp is None else (1e4 / (mpp * 2**k),) * 2,
                 resolutionunit="CENTIMETER",
                 **(first if k == 0 else {"subfiletype": 1}),
@@ -98,7 +98,7 @@ def _ome_metadata(
 ) -> dict[str, Any]:
     notes = {"format": _FORMAT, **_class_notes(classes), **_frame_notes(frame)}
     notes |= {f"metadata.{key}": str(value) for key, value in metadata.items()}
-    # tifffile would draw a random identifier; the same mask should give the same bytes.
+    # tifffile would write a random identifier; the same mask must give the same bytes.
     identity = uuid.uuid5(uuid.NAMESPACE_OID, f"{notes} {_checksum(strips)}")
     ome = {"axes": "YX", "UUID": str(identity), "MapAnnotation": {"Namespace": _FORMAT, **notes}}
     if mpp is None:
@@ -107,10 +107,10 @@ def _ome_metadata(
 
 
 def read_mask(path: Path) -> Mask:
-    """Reads a mask that `write_mask` wrote, or the first page of any other one-channel uint8 TIFF.
+    """Reads a mask written by `write_mask`, or the first page of any other one-channel uint8 TIFF.
 
     Raises:
-        OverlayError: If the file is no TIFF, is damaged, or holds something other than one uint8 channel.
+        OverlayError: If the file is not a TIFF, is damaged, or is anything but one uint8 channel.
     """
     try:
         with tifffile.TiffFile(path) as tiff:
@@ -120,10 +120,10 @@ def read_mask(path: Path) -> Mask:
     except OSError as err:
         raise OverlayError(f"{path}: cannot be read ({err.strerror or err})") from err
     except (tifffile.TiffFileError, struct.error, zlib.error, ValueError, RuntimeError, IndexError, KeyError) as err:
-        raise OverlayError(f"{path}: is no readable TIFF mask ({err})") from err
+        raise OverlayError(f"{path}: cannot be read as a TIFF mask ({err}); expected uint8 class indices") from err
     if pixels.ndim != 2 or pixels.dtype != np.uint8:
         raise OverlayError(
-            f"{path}: found {pixels.dtype} of shape {pixels.shape}, expected uint8 (height, width) class indices"
+            f"{path}: has {pixels.dtype} of shape {pixels.shape}; expected uint8 class indices of shape (height, width)"
         )
     return Mask(
         label_map=pixels,
@@ -164,7 +164,7 @@ def _read_notes(ome_xml: str | None) -> tuple[dict[str, str], float | None]:
     try:
         root = ElementTree.fromstring(ome_xml)
     except ElementTree.ParseError:
-        return {}, None  # a TIFF whose description only looks like OME-XML is a plain mask
+        return {}, None  # the description only resembles OME-XML: a plain mask
     notes = {element.get("K", ""): element.text or "" for element in root.iter() if element.tag.endswith("}M")}
     pixels = next((element for element in root.iter() if element.tag.endswith("}Pixels")), None)
     size = None if pixels is None else pixels.get("PhysicalSizeX")

@@ -25,17 +25,17 @@ def rasterize(
     frame: GridFrame | None = None,
     out: UInt8Array | None = None,
 ) -> UInt8Array:
-    """Draws polygons by the pixel-centre rule: a pixel takes the label of the polygon that holds its centre.
+    """Draws polygons by the pixel-centre rule: a pixel takes the label of the polygon that contains its centre.
 
     A centre exactly on a border belongs to the polygon on its right (below, for a horizontal border), so polygons
     that share a border leave no gap and draw no pixel twice. Where polygons overlap, the later one wins.
 
     Args:
-        polygons: Polygons or MultiPolygons (N,); other geometries and empty ones draw nothing.
+        polygons: Polygons or MultiPolygons (N,); other geometries and empty ones are skipped.
         labels: Label of each (N,).
         shape: Height and width of the label map.
         frame: Frame of the polygons (level-0 pixels of an overlay); None = they are in label-map grid coordinates.
-        out: Contiguous label map (H, W) to draw on, changed and returned; None = a new one of 0.
+        out: Contiguous label map (H, W) to draw on, modified and returned; None = a new one of zeros.
     """
     canvas = np.full(shape, BACKGROUND, dtype=np.uint8) if out is None else out
     if canvas.shape != tuple(shape) or not canvas.flags.c_contiguous:
@@ -70,7 +70,7 @@ def _edges(geometries: Polygons, frame: GridFrame | None) -> tuple[AnyArray, Int
     edges = np.concatenate([xy[:-1], xy[1:]], axis=1)[same_ring]
     owner = part_owner[ring_part[ring_of[:-1][same_ring]]]
     downward = edges[:, 1] > edges[:, 3]
-    # One direction for both neighbours of a border: the same arithmetic, hence the same crossing to the last bit.
+    # The same direction for both neighbours of a border, so that the crossings are equal to the last bit.
     edges[downward] = edges[downward][:, [2, 3, 0, 1]]
     return edges, owner
 

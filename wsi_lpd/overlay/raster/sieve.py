@@ -1,4 +1,4 @@
-"""Small regions join a neighbour, strip by strip."""
+"""Merges small regions into a neighbour, strip by strip."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from wsi_lpd.types import BACKGROUND, IGNORE, AnyArray, BoolArray, Float64Array,
 
 _SCATTER: Final = 2_654_435_761  # odd, near 2^32 / golden ratio: multiplying by it scatters neighbouring numbers
 MAX_HELD_ROWS: Final = 4096
-"""Rows that a sieve holds at most for small regions that wait for each other."""
+"""Most rows that a sieve holds for clusters of small regions."""
 
 
 def sieved(
     strips: LabelStrips, min_area_px: float, *, min_hole_px: float | None = None, max_rows: int = MAX_HELD_ROWS
 ) -> Iterator[UInt8Array]:
-    """Gives every region smaller than `min_area_px` the label that has the longest border with it.
+    """Gives every region smaller than `min_area_px` the label with which it shares the longest border.
 
-    Regions of label 0 (glass) are holes in what is around them and have a least area of their own; 255 neither changes
-    nor takes a region in. The smallest regions go first, and what they became counts for the next ones; of equally long
-    borders the lower label wins. A small region with no neighbour but 255 stays.
+    Regions of label 0 (glass) count as holes and have their own minimum area; 255 is neither changed nor extended.
+    Smaller regions are merged first, and later merges see the result; of equally long borders the lower label wins. A
+    small region whose only neighbour is 255 stays.
 
-    The map that comes out does not depend on how it is cut. See `Sieve` for what is held and what is guaranteed.
+    The result does not depend on the height of the strips. See `Sieve` for memory and guarantees.
 
     Args:
-        strips: The map, which is not changed.
-        min_area_px: Least area of a region that stays, in label-map pixels.
-        min_hole_px: Least area of a hole that stays; None = `min_area_px`.
+        strips: The map, which is not modified.
+        min_area_px: Minimum area of a region that stays, in label-map pixels.
+        min_hole_px: Minimum area of a hole that stays; None = `min_area_px`.
         max_rows: As in `Sieve`.
 
     Yields:
-        The rows of the map as soon as they are settled, in strips of other heights.
+        The rows of the result as soon as they are final, in strips of other heights.
     """
     sieve = Sieve(min_area_px, min_hole_px=min_hole_px, max_rows=max_rows)
     for strip in strips:
@@ -51,13 +51,13 @@ def sieved(
 
 
 class Sieve:
-    """Lets small regions join a neighbour in rows that come from top to bottom (`sieved`).
+    """Merges small regions in rows that arrive from top to bottom; see `sieved`.
 
-    Whom a small region joins depends on the small regions that it touches, on those that they touch and so on (a
-    cluster), and on the labels around the cluster; of a large region only its label counts. So rows are handed out
-    as soon as no cluster in them reaches the rows that have come last, and the result is that of the whole map,
-    whatever the height of the strips. Only a cluster higher than `max_rows` (noise; a tissue map has none) is cut: what
-    of it touches the last row that has come then keeps its label, which depends on where that row is.
+    The neighbour that a small region is merged into depends on the small regions it touches, directly or through others
+    (a cluster), and on the labels around the cluster; of a large region only the label counts. So rows are returned as
+    soon as none of their clusters reaches the latest row, and the result equals that of the whole map at once. Only a
+    cluster higher than `max_rows` (noise; a tissue map has none) is cut: its part that touches the latest row keeps its
+    label, so there the result depends on the strips.
     """
 
     def __init__(self, min_area_px: float, *, min_hole_px: float | None = None, max_rows: int = MAX_HELD_ROWS) -> None:
@@ -70,7 +70,7 @@ class Sieve:
         self._first_row_is_settled = False
 
     def add(self, rows: UInt8Array) -> UInt8Array:
-        """Takes the rows (n, W) below the others; returns those that are final, uint8 (m, W), m >= 0."""
+        """Adds rows (n, W) below the earlier ones and returns the rows that are final, uint8 (m, W), m >= 0."""
         held = np.concatenate([self._rows, rows]) if len(self._rows) else rows
         if not self._is_at_work or held.size == 0:
             return self._hand_out(held, len(held))
@@ -79,13 +79,13 @@ class Sieve:
         waiting = self._waiting(found, edges)
         if waiting.any() and len(held) > self._max_rows:
             waiting = np.zeros_like(waiting)
-        # One row more is held, as those next to it may take its label.
+        # Hold one more row, since adjacent regions may take its label.
         first = int(found.first[waiting].min(initial=held.size)) // held.shape[1]
         merged = self._merged(found, edges, fixed=waiting | self._reaches_down(found))
         return self._hand_out(merged, max(first - 1, 0))
 
     def finish(self) -> UInt8Array:
-        """Returns all rows that were not handed out yet; no more will come."""
+        """Returns all remaining rows; no rows may be added after it."""
         held = self._rows
         if self._is_at_work and held.size:
             found = label_components(held)
@@ -104,7 +104,7 @@ class Sieve:
         return held[:count]
 
     def _settled(self, found: Components) -> BoolArray:
-        """Regions that are large or reach into rows that were handed out."""
+        """Regions that are large or reach into rows already returned."""
         settled: BoolArray = found.areas_px >= self._least_px[found.labels]
         if self._first_row_is_settled:
             settled[found.in_row(0)] = True
@@ -116,7 +116,7 @@ class Sieve:
         return reaches
 
     def _waiting(self, found: Components, edges: Int64Array) -> BoolArray:
-        """Small regions that rows to come may change, as far as is known."""
+        """Small regions that later rows may still change."""
         small = ~self._settled(found)
         cluster = _linked(edges[small[edges].all(axis=1)], len(small))
         open_clusters = np.zeros(len(small), dtype=bool)
@@ -143,7 +143,7 @@ def _edges_between(found: Components) -> Int64Array:
 
 
 def _linked(pairs: Int64Array, n: int) -> NDArray[np.int32]:
-    """Numbers what pairs (E, 2) of n things link."""
+    """Numbers the connected components of n nodes with edges `pairs` (E, 2)."""
     links = coo_matrix((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
     result: NDArray[np.int32] = connected_components(links.tocsr(), directed=False)[1]
     return result
@@ -155,7 +155,7 @@ class _Graph:
     Attributes:
         labels: (N,).
         areas_px: (N,).
-        places: Flat index of the first pixel of each in the whole map (N,).
+        places: Flat index in the whole map of the first pixel of each (N,).
         pairs: Neighbouring regions (E, 2), each pair once.
         lengths: Length of their common border in pixels (E,).
     """
@@ -170,7 +170,7 @@ class _Graph:
         """Merges every small region that is smaller than all its small neighbours; no two of those touch.
 
         Args:
-            least_px: Least area of a region that is not small, by its label (256,).
+            least_px: Minimum area of a region that is not small, by label (256,).
 
         Returns:
             The new number of each region, or None if there was nothing to merge.
@@ -188,11 +188,11 @@ class _Graph:
         goes = self._smallest_around(source, target, small)[source]
         source, target, length = source[goes], target[goes], length[goes]
         labels = self._longest_border(source, self.labels[target], length)
-        same = labels[source] == labels[target]  # all neighbours of the new label become one region with it
+        same = labels[source] == labels[target]  # all neighbours with the new label are merged with it
         return self._contract(source[same], target[same], labels)
 
     def _longest_border(self, source: Int64Array, around: UInt8Array, length: Int64Array) -> UInt8Array:
-        """The labels of all regions (N,), those of `source` replaced by the one most of their border is with."""
+        """The labels of all regions (N,); those of `source` become the label with the longest common border."""
         keys, inverse = np.unique(source * 256 + around, return_inverse=True)
         total = np.bincount(inverse, weights=length)
         region, label = np.divmod(keys, 256)
@@ -203,8 +203,8 @@ class _Graph:
         return labels
 
     def _smallest_around(self, source: Int64Array, target: Int64Array, small: BoolArray) -> BoolArray:
-        # Equal areas are ordered by scattered places: ordered by place, a field of equal specks would be merged one
-        # speck at a time.
+        # Ties are ordered by scattered positions: in the order of position, a field of equal specks would be merged
+        # one speck at a time.
         order = np.lexsort(((self.places * _SCATTER) % 2**32, self.areas_px))
         rank = np.empty(len(small), dtype=np.int64)
         rank[order] = np.arange(len(small))
@@ -226,7 +226,7 @@ class _Graph:
         return new
 
     def _join_pairs(self) -> None:
-        """Makes one border of all that two regions share, and none of a region with itself."""
+        """Adds up the borders that two regions share, and drops those of a region with itself."""
         keys: AnyArray = self.pairs.min(axis=1) * len(self.labels) + self.pairs.max(axis=1)
         apart = self.pairs[:, 0] != self.pairs[:, 1]
         unique, inverse = np.unique(keys[apart], return_inverse=True)

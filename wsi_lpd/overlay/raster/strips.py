@@ -1,4 +1,4 @@
-"""A map that comes in strips: labels, with what belongs to their pixels."""
+"""Strips of a map: labels with their probabilities and prototypes."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ NO_PROTOTYPE: Final = 255
 
 
 class Strip(NamedTuple):
-    """Rows of a map over its full width; strips follow each other from top to bottom.
+    """Rows of a map over its full width; strips are ordered from top to bottom.
 
     Attributes:
         labels: uint8 (rows, W): 0 background, class i is i + 1.
-        probabilities: uint8 (C + 1, rows, W), 255 = 1.0: of each label-map value, so background first.
-        prototypes: uint8 (rows, W): which prototype of the pixel's class won, counted from 0; `NO_PROTOTYPE` where none
-            did, as on background.
+        probabilities: uint8 (C + 1, rows, W), 255 = 1.0, one plane per label-map value, background first.
+        prototypes: uint8 (rows, W): the best-matching prototype of the pixel's class, counted from 0; `NO_PROTOTYPE`
+            where there is none, as on background.
     """
 
     labels: UInt8Array
@@ -29,7 +29,7 @@ class Strip(NamedTuple):
 
     @classmethod
     def blank(cls, *, rows: int, width: int, n_classes: int) -> Strip:
-        """Rows that are background everywhere."""
+        """A strip of background."""
         probabilities = np.zeros((n_classes + 1, rows, width), np.uint8)
         probabilities[BACKGROUND] = 255
         return cls(np.zeros((rows, width), np.uint8), probabilities, np.full((rows, width), NO_PROTOTYPE, np.uint8))
@@ -48,7 +48,7 @@ def recut(strips: Iterable[Strip], height: int) -> Iterator[Strip]:
     """The same rows in strips of `height` rows each; the last one may be lower.
 
     Raises:
-        ValueError: If a strip does not fit the others or itself.
+        ValueError: If the arrays of a strip differ in size.
     """
     return (Strip(*parts) for parts in rows_of_height(map(_checked, strips), height))
 
@@ -56,5 +56,7 @@ def recut(strips: Iterable[Strip], height: int) -> Iterator[Strip]:
 def _checked(strip: Strip) -> Strip:
     for part in strip:
         if part.shape[-2:] != strip.labels.shape:
-            raise ValueError(f"labels are {strip.labels.shape}, what belongs to them {part.shape}")
+            raise ValueError(
+                f"an array of the strip has shape {part.shape}; expected {strip.labels.shape} as its labels"
+            )
     return strip

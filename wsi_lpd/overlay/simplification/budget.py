@@ -1,4 +1,4 @@
-"""How coarse outlines must be for an overlay of a limited size."""
+"""The tolerance at which an overlay meets a limit on its vertices."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ logger = logging.getLogger(__name__)
 
 _N_STEPS: Final = 8
 _LEAST_TOLERANCE_PX: Final = 0.7
-"""Just below that nothing goes: the smallest corner of a staircase has an area of 1/2."""
+"""Smaller tolerances remove nothing: the smallest triangle of a staircase has an area of 1/2."""
 
 Strips = Callable[[], Iterable[Strip]]
-"""Begins to hand out the strips of a map, from top to bottom; may be called again."""
+"""Returns a new iterator over the strips of a map, from top to bottom."""
 
 
-class Fit(NamedTuple):
-    """An outline and what comes of it.
+class OutlineEffect(NamedTuple):
+    """An outline setting and its effect on an overlay.
 
     Attributes:
-        outline: What to trace with.
-        n_vertices: Positions of the overlay, with those that close a ring.
-        area_error: Largest change of the area of a class, as a share of it.
+        outline: The setting.
+        n_vertices: Positions in the overlay, including those that close rings.
+        area_error: Largest relative change in the area of a class.
     """
 
     outline: Outline
@@ -40,36 +40,39 @@ class Fit(NamedTuple):
     area_error: float
 
 
-def outline_within(strips: Strips, outline: Outline, *, max_vertices: int, frame: GridFrame | None = None) -> Fit:
-    """The finest outline, from `outline` on in steps of sqrt(2), with which an overlay has at most `max_vertices`.
+def outline_within(
+    strips: Strips, outline: Outline, *, max_vertices: int, frame: GridFrame | None = None
+) -> OutlineEffect:
+    """The smallest tolerance, from `outline` on in steps of sqrt(2), at which an overlay has at most `max_vertices`.
 
-    The map passes by once if `outline` fits; else the steps are halved until one is left, and a pass ends as soon as
-    it is over the limit. The limit on the change of areas holds for `outline` itself only. The log says what was
-    chosen, and warns if even the last step (a tolerance 16 times as large) has too many vertices: it is taken then.
+    One pass over the map is enough if `outline` meets the limit; otherwise a binary search over the steps follows,
+    whose passes end as soon as they exceed the limit. The limit on area changes applies to `outline` itself only. The
+    log states the choice, and warns if even the last step (16 times the tolerance) has too many vertices; it is used
+    then.
 
     Args:
-        strips: As they will be traced: the result holds for these seams.
-        outline: What is wanted, and taken if it fits.
-        max_vertices: Positions of all rings, with those that close them.
+        strips: As they will be traced: the result depends on the seams.
+        outline: The requested setting, used if it meets the limit.
+        max_vertices: Most positions of all rings, including those that close them.
         frame: As in `trace_strips`.
     """
     chosen = _counted(strips, outline, frame, max_vertices)
     if chosen.n_vertices > max_vertices:
         first_px = max(outline.tolerance_px, _LEAST_TOLERANCE_PX)
         steps = [Outline(first_px * 2 ** (k / 2), math.inf) for k in range(1, _N_STEPS + 1)]
-        chosen = _finest_fit(strips, steps, frame, max_vertices)
+        chosen = _finest_within(strips, steps, frame, max_vertices)
     summary = (
         f"{chosen.n_vertices} vertices with a tolerance of {chosen.outline.tolerance_px:.3g} px "
-        f"(asked for: {outline.tolerance_px:.3g}), area error {100 * chosen.area_error:.2g} %"
+        f"(requested: {outline.tolerance_px:.3g}), area error {100 * chosen.area_error:.2g} %"
     )
     if chosen.n_vertices <= max_vertices:
         logger.info("at most %d vertices: %s", max_vertices, summary)
     else:
-        logger.warning("at most %d vertices cannot be had: %s; larger min_area helps", max_vertices, summary)
+        logger.warning("the limit of %d vertices is exceeded: %s; raise --min-area", max_vertices, summary)
     return chosen
 
 
-def _finest_fit(strips: Strips, steps: list[Outline], frame: GridFrame | None, max_vertices: int) -> Fit:
+def _finest_within(strips: Strips, steps: list[Outline], frame: GridFrame | None, max_vertices: int) -> OutlineEffect:
     best, first, last = None, 0, len(steps) - 1
     while first <= last:
         middle = (first + last) // 2
@@ -81,16 +84,16 @@ def _finest_fit(strips: Strips, steps: list[Outline], frame: GridFrame | None, m
     return _counted(strips, steps[-1], frame, math.inf) if best is None else best
 
 
-def _counted(strips: Strips, outline: Outline, frame: GridFrame | None, max_vertices: float) -> Fit:
-    """What comes of an outline, as far as it was traced until it was over the limit."""
+def _counted(strips: Strips, outline: Outline, frame: GridFrame | None, max_vertices: float) -> OutlineEffect:
+    """The effect of an outline setting; counting stops once the limit is exceeded."""
     account, n_vertices = AreaAccount(), 0
     for finished in trace_strips(strips(), frame=frame, outline=outline, account=account):
         n_vertices += count_vertices(finished)
         if n_vertices > max_vertices:
             break
-    return Fit(outline, n_vertices, float(account.errors().max()))
+    return OutlineEffect(outline, n_vertices, float(account.errors().max()))
 
 
 def count_vertices(regions: FinishedRegions) -> int:
-    """Positions of all rings, with those that close them."""
+    """Positions of all rings, including those that close them."""
     return int(np.sum(shapely.get_num_coordinates(regions.polygons)))

@@ -1,4 +1,4 @@
-"""Fewer vertices, still without gap or overlap: a shared border is simplified once, for both its regions."""
+"""Simplifies outlines without gaps or overlaps: a shared border is simplified once for both regions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from wsi_lpd.types import AnyArray, BoolArray
 logger = logging.getLogger(__name__)
 
 MAX_AREA_ERROR: Final = 0.005
-"""Largest change of the area of a class, as a share of it."""
+"""Largest relative change in the area of a class."""
 
 _ROUNDS: Final = 4
 
 _MAX_CLEARANCE_PX: Final = 0.5
-"""More would keep the steps of a diagonal border, which are 0.7 px apart. So maps of less than 2.8 level-0 pixels per
-pixel are not quite safe from corners that rounding moves, and what it breaks keeps its exact outline."""
+"""A larger value would preserve the steps of diagonal borders, which are 0.7 px apart. Hence in maps of less than 2.8
+level-0 pixels per pixel, rounding may break a polygon; such a polygon keeps its exact outline."""
 
 
 @dataclass
@@ -36,25 +36,25 @@ class AreaAccount:
     after: AnyArray = field(default_factory=lambda: np.zeros(256))
 
     def add(self, before: AnyArray, after: AnyArray) -> None:
-        """Books one more strip."""
+        """Adds a strip."""
         self.before += before
         self.after += after
 
     def errors(self, before: AnyArray | float = 0.0, after: AnyArray | float = 0.0) -> AnyArray:
-        """Change of the area of each label as a share of it (256,), as it would be with one more strip."""
+        """Relative change in the area of each label (256,), as it would be with one more strip."""
         whole = self.before + before
         errors: AnyArray = np.abs(self.after + after - whole) / np.maximum(whole, 1e-300)
         return errors
 
 
 class Draft(NamedTuple):
-    """What a first try makes of regions, before anybody looks at what it did to the areas.
+    """Simplified regions before the check of their areas.
 
     Attributes:
-        rings: Of the regions, and of what lies between them.
-        kept: Which vertices are left (V,).
-        polygons: With these vertices, (N + M,): the regions first.
-        broken: Whether each is no valid polygon, (N + M,).
+        rings: Rings of the regions and of the background between them.
+        kept: Whether each vertex is kept (V,).
+        polygons: Polygons of the kept vertices, (N + M,), the regions first.
+        broken: Whether each polygon is invalid, (N + M,).
     """
 
     rings: Rings
@@ -64,9 +64,9 @@ class Draft(NamedTuple):
 
 
 def draft(regions: Regions, tolerance_px: float) -> Draft | None:
-    """The costly part of `simplify_regions`, which needs no account: strips may do it at the same time.
+    """The expensive part of `simplify_regions`, which is independent of other strips and can run concurrently.
 
-    None where there is nothing to do.
+    Returns None if there is nothing to do.
 
     Raises:
         ValueError: If the background of the regions was not traced.
@@ -74,7 +74,7 @@ def draft(regions: Regions, tolerance_px: float) -> Draft | None:
     if tolerance_px == 0 or len(regions) == 0:
         return None
     if regions.background is None:
-        raise ValueError("regions are simplified together with what lies between them: trace that too")
+        raise ValueError("the regions were traced without their background; trace them with background=True")
     cover = np.concatenate([regions.polygons, regions.background])
     rings = rings_of(cover, regions.components.shape, regions.frame, regions.top)
     kept = kept_vertices(rings.borders(), tolerance_px, clearance_px=_clearance(regions.frame))
@@ -90,19 +90,19 @@ def simplify_regions(
     max_area_error: float = MAX_AREA_ERROR,
     drafted: Draft | None = None,
 ) -> Regions:
-    """Simplifies all borders together (Visvalingam-Whyatt); vertices are only dropped, never moved.
+    """Simplifies all borders together (Visvalingam-Whyatt); vertices are only removed, never moved.
 
-    The result is a valid coverage again and the area of each class changes by at most `max_area_error`. Regions that
-    would break that (a class of a few specks, for example) keep their exact outline, and the log says how many. The
-    edge of the map, or of the strip that the regions were traced on, stays as it was.
+    The result is a valid coverage again, and the area of each class changes by at most `max_area_error`. Regions that
+    would violate this (a class of a few specks, for example) keep their exact outline, and the log states how many. The
+    edge of the map or strip on which the regions were traced is not changed.
 
     Args:
         regions: As traced with their background, or placed in level-0 pixels; not yet merged by class.
-        tolerance_px: Square root of the area of the largest triangle that is cut off, in pixels of the label map;
-            0 changes nothing.
-        account: Of the strips above, which count when the change of area is judged; this one is added.
-        max_area_error: Largest change of the area of a class, as a share of it.
-        drafted: Of `draft` with the same regions and tolerance; None makes it here.
+        tolerance_px: Square root of the area of the largest triangle that is removed, in label-map pixels; 0 changes
+            nothing.
+        account: Areas of the strips above, included when the change in area is checked; this strip is added.
+        max_area_error: Largest relative change in the area of a class.
+        drafted: Result of `draft` for the same regions and tolerance; None computes it here.
     """
     sheet = AreaAccount() if account is None else account
     before = shapely.area(regions.polygons)
@@ -131,7 +131,7 @@ def simplify_regions(
 
 
 def _clearance(frame: GridFrame | None) -> float:
-    """Label-map pixels by which a corner and an edge may come nearer when corners go to whole level-0 pixels."""
+    """The distance in label-map pixels by which rounding to level-0 pixels may bring a corner closer to an edge."""
     scales = (1.0, 1.0) if frame is None else (frame.downsample_x, frame.downsample_y)
     if all(scale == round(scale) for scale in scales):
         return 0.0

@@ -1,13 +1,13 @@
-"""Visvalingam-Whyatt simplification of all borders of a label map at once, without changing what touches what.
+"""Visvalingam-Whyatt simplification of all borders of a label map at once, preserving the topology.
 
-A vertex where exactly two edges meet lies on one border only, so borders are simplified as polylines between
-the other vertices, and both regions beside a border see the same result. The vertex that makes the smallest triangle
-with its two neighbours goes first (Visvalingam and Whyatt, 1993). Vertices whose triangle is smaller than those of both
-neighbours do not stand in each other's way: they go in the same round, which makes a round a few array operations.
+A vertex where exactly two edges meet lies on one border only, so borders are simplified as polylines between the other
+vertices, and both regions of a border get the same result. The vertex that forms the smallest triangle with its two
+neighbours is removed first (Visvalingam and Whyatt, 1993). Vertices whose triangle is smaller than those of both
+neighbours are independent and are removed in the same round, so a round takes only a few array operations.
 
-A vertex stays if another one lies in its triangle, or if its neighbours are connected already: so no border crosses or
-touches another one, and no region vanishes. On the pixel grid that is quickly told, as a triangle of area 1/2 holds no
-other grid corner at all (Pick's theorem).
+A vertex is kept if another vertex lies in its triangle, or if its neighbours are already connected, so no border
+crosses or touches another one and no region vanishes. On the pixel grid this check is cheap, since a triangle of area
+1/2 contains no other grid corner (Pick's theorem).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from wsi_lpd.types import AnyArray, BoolArray, Int64Array
 _NEVER: Final = np.iinfo(np.int64).max
 _ROUNDING: Final = 1e-9
 _SCATTER: Final = 2654435761
-"""Odd: times a number, modulo 2^32, every number gets a rank of its own among equal triangles, in no direction."""
+"""An odd factor: multiplication modulo 2^32 gives equal triangles distinct ranks without a preferred direction."""
 
 
 class Borders(NamedTuple):
@@ -29,8 +29,8 @@ class Borders(NamedTuple):
 
     Attributes:
         xy: Grid corners (V, 2) of the vertices.
-        neighbours: The vertices (V, 2) that each is connected to; without meaning where it is fixed.
-        fixed: Whether a vertex must stay (V,): borders meet there, or it lies on the edge of the map.
+        neighbours: The two neighbours of each vertex (V, 2); undefined for fixed vertices.
+        fixed: Whether a vertex must be kept (V,): borders meet there, or it lies on the edge of the map.
         fixed_edges: Edges (E, 2) between two fixed vertices.
         shape: Height and width of the map; corners reach from 0 to these.
     """
@@ -43,13 +43,13 @@ class Borders(NamedTuple):
 
 
 def kept_vertices(borders: Borders, tolerance_px: float, *, clearance_px: float = 0.0) -> BoolArray:
-    """Which vertices (V,) stay when none makes a triangle of at most `tolerance_px` squared.
+    """Whether each vertex is kept (V,) when all triangles of at most `tolerance_px` squared are removed.
 
     Args:
-        borders: Of a map whose borders neither cross nor touch but at vertices.
-        tolerance_px: Square root of the area of the largest triangle that is cut off.
-        clearance_px: How near a vertex may come to an edge that is not its own; more than 0 if corners are moved
-            afterwards.
+        borders: Borders that cross or touch only at vertices.
+        tolerance_px: Square root of the area of the largest triangle that is removed.
+        clearance_px: Minimum distance between a vertex and an edge that does not end there; above 0 if corners are
+            moved afterwards.
     """
     graph = _Graph(borders, 2 * tolerance_px * tolerance_px, clearance_px)
     candidates = graph.ranked(np.flatnonzero(~borders.fixed))
@@ -59,7 +59,7 @@ def kept_vertices(borders: Borders, tolerance_px: float, *, clearance_px: float 
 
 
 class _Graph:
-    """Borders from which vertices are taken."""
+    """Borders from which vertices are removed."""
 
     def __init__(self, borders: Borders, doubled_limit: float, clearance_px: float) -> None:
         n = len(borders.xy)
@@ -74,7 +74,7 @@ class _Graph:
         self._fixed_edges = self._edge(*borders.fixed_edges.T)
 
     def ranked(self, vertices: Int64Array) -> Int64Array:
-        """Ranks free vertices by their triangles, and gives back those whose triangle is small enough to go."""
+        """Ranks free vertices by their triangles and returns those whose triangle is small enough to be removed."""
         doubled = np.abs(_cross(self._x, self._y, self._a[vertices], vertices, self._b[vertices]))
         small = doubled <= self._limit
         self._rank[vertices] = _NEVER
@@ -83,11 +83,11 @@ class _Graph:
         return vertices
 
     def without_lowest(self, candidates: Int64Array) -> Int64Array:
-        """Takes out what ranks below both its neighbours; gives back the candidates of the next round."""
+        """Removes the vertices that rank below both neighbours; returns the candidates of the next round."""
         rank = self._rank[candidates]
         is_lowest = (rank < self._rank[self._a[candidates]]) & (rank < self._rank[self._b[candidates]])
         lowest, waiting = candidates[is_lowest], candidates[~is_lowest]
-        self._rank[lowest] = _NEVER  # those that must stay are tried again when a neighbour goes
+        self._rank[lowest] = _NEVER  # vertices that must be kept are tried again once a neighbour is removed
         gone = lowest[~self._closes(lowest) & ~self._holds_others(lowest)]
         gone = gone[~self._is_second(gone)]
         a, b = self._a[gone], self._b[gone]
@@ -103,24 +103,24 @@ class _Graph:
         return self._once(np.concatenate([waiting, changed]))
 
     def _once(self, vertices: Int64Array) -> Int64Array:
-        """The vertices in order, each once."""
+        """The distinct vertices in ascending order."""
         chosen = np.zeros(len(self.alive), dtype=bool)
         chosen[vertices] = True
         return np.flatnonzero(chosen)
 
     def _connect(self, ends: Int64Array, gone: Int64Array, others: Int64Array) -> None:
-        """Puts `others` in the place of what is gone among the neighbours of `ends`."""
+        """Replaces the neighbours `gone` of `ends` by `others`."""
         first = self._a[ends] == gone
         self._a[ends[first]] = others[first]
         self._b[ends[~first]] = others[~first]
 
     def _across(self, vertices: Int64Array, neighbours: Int64Array) -> Int64Array:
-        """The other neighbour of each neighbour; -1 where that one is fixed."""
+        """The neighbour on the far side of each neighbour; -1 if that neighbour is fixed."""
         other: Int64Array = np.where(self._a[neighbours] == vertices, self._b[neighbours], self._a[neighbours])
         return np.where(self._fixed[neighbours], -1, other)
 
     def _edge(self, a: Int64Array, b: Int64Array) -> Int64Array:
-        """One number for an edge, whichever its direction."""
+        """A key for each edge, independent of its direction."""
         return np.minimum(a, b) * len(self.alive) + np.maximum(a, b)
 
     def _closes(self, vertices: Int64Array) -> BoolArray:
@@ -132,14 +132,14 @@ class _Graph:
         return connected
 
     def _is_second(self, gone: Int64Array) -> BoolArray:
-        """Whether an earlier one of those that go leaves the same edge behind."""
+        """Whether removing an earlier vertex of `gone` creates the same edge."""
         edges = self._edge(self._a[gone], self._b[gone])
         second = np.ones(len(gone), dtype=bool)
         second[np.unique(edges, return_index=True)[1]] = False
         return second
 
     def _holds_others(self, vertices: Int64Array) -> BoolArray:
-        """Whether the triangle of each, edges included, or the clearance of its new edge holds a foreign vertex."""
+        """Whether the closed triangle of each vertex, or the clearance of its new edge, contains another vertex."""
         corners = np.stack([self._a[vertices], vertices, self._b[vertices]], axis=1)
         x, y = self._x[corners], self._y[corners]
         # A grid corner beside an edge of length l is at least 1 / l away from it.
@@ -156,7 +156,7 @@ class _Graph:
 
 
 def _cross(x: Int64Array, y: Int64Array, a: Int64Array, b: Int64Array, c: Int64Array) -> Int64Array:
-    """Twice the signed areas of triangles, by the numbers of their vertices."""
+    """Twice the signed areas of triangles, given the indices of their vertices."""
     return (x[b] - x[a]) * (y[c] - y[a]) - (y[b] - y[a]) * (x[c] - x[a])
 
 
@@ -164,7 +164,7 @@ def _grid_corners_in(x: Int64Array, y: Int64Array, clearance: AnyArray) -> tuple
     """Grid corners in triangles (T, 3), and within `clearance` (T,), less than 1, of the edge from first to last.
 
     Returns:
-        The number of the triangle, the column and the row of each.
+        Index of the triangle, column and row of each corner.
     """
     order = np.argsort(y, axis=1, kind="stable")
     (x0, x1, x2), (y0, y1, y2) = (np.take_along_axis(of, order, axis=1).T for of in (x, y))
@@ -193,14 +193,14 @@ def _grid_corners_in(x: Int64Array, y: Int64Array, clearance: AnyArray) -> tuple
 
 
 def _between(x0: Int64Array, y0: Int64Array, x1: Int64Array, y1: Int64Array, row: Int64Array) -> AnyArray:
-    """Where the line through two points crosses a row; the first point where it runs along the row."""
+    """The x at which the line through two points crosses a row; the first point's x if the line runs along the row."""
     rise = y1 - y0
     at: AnyArray = x0 + (x1 - x0) * (row - y0) / np.where(rise == 0, 1, rise)
     return np.where(rise == 0, x0, at)
 
 
 def _counted_up(first: Int64Array, last: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """All whole numbers from `first` to `last` of each, and which they belong to."""
+    """All integers from `first` to `last` of each interval, and the interval of each."""
     sizes = np.maximum(last - first + 1, 0)
     owner = np.repeat(np.arange(len(sizes)), sizes)
     within: AnyArray = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)

@@ -32,11 +32,11 @@ class Components(NamedTuple):
     shape: tuple[int, int]
 
     def painted(self, values: AnyArray) -> AnyArray:
-        """An image (H, W) in which every component has its value of `values` (N,)."""
+        """An image (H, W) that shows for every component its entry of `values` (N,)."""
         return np.repeat(values[self.of_run], self.run_lengths).reshape(self.shape)
 
     def in_row(self, row: int) -> NDArray[np.int32]:
-        """The components that have pixels in a row; one may come several times."""
+        """The components with pixels in a row; may contain duplicates."""
         width = self.shape[1]
         start = row % self.shape[0] * width
         ends = np.cumsum(self.run_lengths)
@@ -46,8 +46,8 @@ class Components(NamedTuple):
 def label_components(label_map: UInt8Array) -> Components:
     """Numbers the 4-connected components of every value of `label_map` (H, W), 0 and 255 included.
 
-    Works on runs, of which a label map has far fewer than pixels: a run is linked to each run of the same value
-    that it touches in the next row.
+    Works on runs, which are far fewer than pixels: a run is linked to every run of the same value that it touches in
+    the next row.
     """
     starts = np.ones(label_map.shape, dtype=bool)
     np.not_equal(label_map[:, 1:], label_map[:, :-1], out=starts[:, 1:])

@@ -1,4 +1,4 @@
-"""The coordinates of many geometries in one array, with what belongs to what."""
+"""The coordinates of many geometries in one array, with indices of their rings, parts and geometries."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class FlatRings:
     """The rings of N Polygons and MultiPolygons.
 
     Attributes:
-        xy: Positions, with those that close a ring, (K, 2).
+        xy: Positions, including those that close rings, (K, 2).
         ring_of: Ring of each position (K,).
         part_of: Part (a Polygon) of each ring (R,).
         geometry_of: Geometry of each part (P,).
-        n_geometries: N; one that is no area has no part.
+        n_geometries: N; a geometry without area has no part.
     """
 
     xy: AnyArray
@@ -32,18 +32,18 @@ class FlatRings:
 
     @functools.cached_property
     def is_whole(self) -> BoolArray:
-        """Whether a position consists of whole numbers, (K,)."""
+        """Whether each position consists of integers, (K,)."""
         whole: BoolArray = (self.xy == np.rint(self.xy)).all(axis=1)
         return whole
 
     @functools.cached_property
     def are_whole(self) -> bool:
-        """Whether all positions do."""
+        """Whether all positions consist of integers."""
         return bool(self.is_whole.all())
 
 
 def flat_rings(geometries: Polygons) -> FlatRings:
-    """Takes geometries (N,) apart."""
+    """The rings of geometries (N,)."""
     parts, geometry_of = shapely.get_parts(geometries, return_index=True)
     rings, part_of = shapely.get_rings(parts, return_index=True)
     xy, ring_of = shapely.get_coordinates(rings, return_index=True)

@@ -1,4 +1,4 @@
-"""Regions of strip after strip, joined along the seams; only those that a later strip can add to are held."""
+"""Joins the regions of consecutive strips along the seams; holds only those that a later strip can extend."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from wsi_lpd.types import AnyArray, Int64Array, UInt8Array
 
 @dataclass(frozen=True)
 class FinishedRegions:
-    """Whole regions of a map, in no order that means anything.
+    """Complete regions of a map, in no particular order.
 
     Attributes:
         polygons: Shapely polygons (N,) with holes.
         labels: Label of each, uint8 (N,).
-        tally: What was counted over their pixels.
+        tally: Counts over their pixels.
     """
 
     polygons: Polygons
@@ -35,7 +35,7 @@ class FinishedRegions:
         return len(self.polygons)
 
     def followed_by(self, other: FinishedRegions) -> FinishedRegions:
-        """Both, one after the other."""
+        """The regions of both, one after the other."""
         polygons = np.concatenate([self.polygons, other.polygons])
         labels = np.concatenate([self.labels, other.labels])
         return FinishedRegions(polygons, labels, self.tally.followed_by(other.tally))
@@ -43,14 +43,14 @@ class FinishedRegions:
 
 @dataclass
 class _Open:
-    """Regions that reach the lower seam, and what runs along it.
+    """Regions that reach the lower seam, and the labels along it.
 
     Attributes:
         labels: (M,).
-        tally: Of all their pixels up to the seam.
+        tally: Counts over all their pixels up to the seam.
         rings: Rings of each that were closed at a seam.
         holes: Rings of each that no seam cuts.
-        chains: What is not closed yet; begins and ends on the seam.
+        chains: Open chains, which start and end on the seam.
         row: Number of the region + 1 in the row above the seam, 0 where there is none, (W,).
     """
 
@@ -66,16 +66,16 @@ class _Open:
 
 
 class RegionJoiner:
-    """Takes the regions of each strip and gives back those that are whole."""
+    """Takes the regions of each strip and returns those that are complete."""
 
     def __init__(self, *, frame: GridFrame | None = None) -> None:
-        """`frame` is that of the regions that will be given."""
+        """`frame` is the frame of the regions to come."""
         self._frame = frame
         self._row = 0
         self._open: _Open | None = None
 
     def add(self, regions: Regions, tally: Tally) -> FinishedRegions:
-        """Takes the regions of the strip below, exact or simplified; both seams of it must be as they were traced."""
+        """Adds the regions of the next strip, exact or simplified; both its seams must be as traced."""
         first, last = (regions.components[row].astype(np.int64) for row in (0, -1))
         touching = np.zeros(len(regions) + 1, dtype=bool)
         touching[first] = touching[last] = True
@@ -91,7 +91,7 @@ class RegionJoiner:
         return at_once.followed_by(self._joined(pieces, number[first], bottom))
 
     def finish(self) -> FinishedRegions | None:
-        """Closes the lower edge of the map; None if no strip came."""
+        """Closes the lower edge of the map; None if there was no strip."""
         if self._open is None:
             return None
         nothing = np.zeros(len(self._open.row), dtype=np.int64)
@@ -99,7 +99,7 @@ class RegionJoiner:
         return self._joined(none, nothing, self._row)
 
     def _joined(self, pieces: _Open, first_row: Int64Array, bottom: int) -> FinishedRegions:
-        """Joins the pieces of a strip to what is held; `first_row` is like `pieces.row`, for the strip's first row."""
+        """Joins the pieces of a strip to the held ones; `first_row` is `pieces.row` for the strip's first row."""
         held = self._open
         if held is None:
             held = _Open(pieces.labels[:0], pieces.tally.of(slice(0)), [], [], [], np.zeros_like(first_row))
@@ -130,7 +130,7 @@ class RegionJoiner:
 
 
 def _parted(joined: _Open) -> tuple[FinishedRegions, _Open]:
-    """Those that do not reach the lower seam, as polygons, and the others."""
+    """The regions that do not reach the lower seam, as polygons, and the others."""
     is_open = np.zeros(len(joined.labels) + 1, dtype=bool)
     is_open[joined.row] = True
     is_open = is_open[1:]
@@ -161,7 +161,7 @@ def _painted(labels: UInt8Array, row: Int64Array) -> UInt8Array:
 
 
 def _renumbered(row: Int64Array, new: AnyArray) -> Int64Array:
-    """A row of numbers + 1 with `new[i]` for i + 1; 0 stays."""
+    """Maps each number i + 1 of a row to `new[i]`; 0 stays."""
     result: Int64Array = np.concatenate([np.zeros(1, dtype=np.int64), new.astype(np.int64)])[row]
     return result
 

@@ -1,4 +1,4 @@
-"""Numbers about regions, shown in QuPath's measurement table."""
+"""Measurements of regions, shown in QuPath's measurement table."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from wsi_lpd.types import AnyArray, Int64Array, UInt8Array
 
 @dataclass(frozen=True)
 class Tally:
-    """What is counted over the pixels of N regions: whole numbers, so that pieces add up to the region exactly.
+    """Counts over the pixels of N regions; integers, so that the pieces of a region add up exactly.
 
     Attributes:
         areas_px: Label-map pixels of each, int64 (N,).
         probabilities: Sums of the probabilities (255 = 1.0), int64 (N, C + 1), background first.
-        prototypes: Pixels that each prototype won, int64 (N, P).
+        prototypes: Number of pixels that match each prototype best, int64 (N, P).
     """
 
     areas_px: Int64Array
@@ -31,15 +31,15 @@ class Tally:
         return len(self.areas_px)
 
     def of(self, chosen: AnyArray | slice) -> Tally:
-        """The tally of some regions, by mask or index."""
+        """The tally of some regions, selected by mask or index."""
         return self._each(lambda column: column[chosen])
 
     def followed_by(self, other: Tally) -> Tally:
-        """Both, one after the other."""
+        """The regions of both, one after the other."""
         return Tally(*map(_stacked, self._columns(), other._columns()))
 
     def summed(self, group: AnyArray, n_groups: int) -> Tally:
-        """Sums over the regions of each group; `group` (N,) has the number of each."""
+        """Sums over the regions of each group; `group` (N,) is the group of each region."""
         return self._each(lambda column: _summed(column, group, n_groups))
 
     def _columns(self) -> tuple[Int64Array, Int64Array, Int64Array]:
@@ -50,7 +50,7 @@ class Tally:
 
 
 def _stacked(a: Int64Array, b: Int64Array) -> Int64Array:
-    if a.ndim == 2 and a.shape[1] != b.shape[1]:  # prototypes that no pixel of the other had
+    if a.ndim == 2 and a.shape[1] != b.shape[1]:  # one of them lacks columns of prototypes that it never matched
         columns = max(a.shape[1], b.shape[1])
         a, b = (np.pad(part, ((0, 0), (0, columns - part.shape[1]))) for part in (a, b))
     return np.concatenate([a, b])
@@ -69,9 +69,9 @@ def tally_pixels(
 
     Args:
         components: int32 (H, W): 0 where there is no region, i + 1 where region i lies.
-        n_regions: How many there are.
+        n_regions: Number of regions.
         probabilities: uint8 (C + 1, H, W), 255 = 1.0: background first, then the classes.
-        prototypes: uint8 (H, W): which prototype of the pixel's class won, counted from 0, or `NO_PROTOTYPE`.
+        prototypes: uint8 (H, W): best-matching prototype of the pixel's class, counted from 0, or `NO_PROTOTYPE`.
     """
     owner_of_pixel, winner_of_pixel = components.reshape(-1), prototypes.reshape(-1)
     starts = _run_starts(owner_of_pixel)
@@ -91,7 +91,7 @@ def tally_pixels(
 
 
 def _run_starts(*images: AnyArray) -> Int64Array:
-    """Where in flat images (N,) something changes, and 0."""
+    """0 and the indices at which any of the flat images (N,) changes."""
     changes = np.zeros(len(images[0]), dtype=bool)
     changes[:1] = True
     for image in images:
@@ -100,20 +100,20 @@ def _run_starts(*images: AnyArray) -> Int64Array:
 
 
 def _totals(owner: AnyArray, amounts: Int64Array, n_regions: int) -> Int64Array:
-    """Sums of the amounts of the runs of each region; runs are owned by the region's number + 1."""
+    """Sums of `amounts` of runs per region; `owner` is the region's index + 1, or 0."""
     return np.bincount(owner, amounts, n_regions + 1)[1:].astype(np.int64)
 
 
 def measurements(
     tally: Tally, labels: UInt8Array, *, pixel_area_um2: float, class_names: Sequence[str]
 ) -> list[dict[str, float]]:
-    """What QuPath shows of each of N regions.
+    """The measurements of N regions as QuPath shows them.
 
     Args:
-        tally: What was counted.
+        tally: Counts over the pixels of the regions.
         labels: Label of each (N,).
         pixel_area_um2: Area of a label-map pixel.
-        class_names: Names for the probabilities, C of them.
+        class_names: Names of the C classes.
 
     Returns:
         Per region: `Predicted area um2`; `Mean probability` of its own class and `Mean probability <class>` of each;

@@ -19,10 +19,10 @@ class Rings:
 
     Attributes:
         xy: Grid corners of the vertices, int64 (V, 2).
-        placed: Where the polygons have them, (V, 2).
+        placed: The same in the frame of the polygons, (V, 2).
         vertex: The vertices along each ring, one ring after the other, int64 (K,).
-        ring_starts: Where each ring starts in these, and their end, (R + 1,).
-        polygon_starts: The first ring of each polygon, and their end, (P + 1,).
+        ring_starts: Start of each ring in `vertex`, followed by the end, (R + 1,).
+        polygon_starts: First ring of each polygon, followed by the end, (P + 1,).
         shape: Height and width of the map.
     """
 
@@ -34,12 +34,12 @@ class Rings:
     shape: tuple[int, int]
 
     def borders(self) -> Borders:
-        """The graph of their borders."""
+        """The borders of the polygons as a graph."""
         following = np.arange(1, len(self.vertex) + 1)
         following[self.ring_starts[1:] - 1] = self.ring_starts[:-1]
         after = self.vertex[following]
         neighbours = np.empty((len(self.xy), 2), dtype=np.int64)
-        neighbours[self.vertex, 1] = after  # of the rings on both sides of a border, the one that is written last
+        neighbours[self.vertex, 1] = after  # of the two rings along a border, the one written last counts
         before = np.empty_like(after)
         before[following] = self.vertex
         neighbours[self.vertex, 0] = before
@@ -52,14 +52,14 @@ class Rings:
         return Borders(self.xy, neighbours, fixed, edges, self.shape)
 
     def vertices_of(self, polygons: BoolArray) -> BoolArray:
-        """Which vertices (V,) some of the polygons (P,) have."""
+        """Whether each vertex (V,) belongs to a polygon of the mask `polygons` (P,)."""
         of_polygon = np.repeat(polygons, np.diff(self.ring_starts[self.polygon_starts]))
         chosen = np.zeros(len(self.xy), dtype=bool)
         chosen[self.vertex[of_polygon]] = True
         return chosen
 
     def polygons(self, kept: BoolArray) -> Polygons:
-        """The polygons with those vertices only that are kept (V,): three or more of each ring."""
+        """The polygons with only the kept vertices (V,), of which every ring has at least three."""
         stays = kept[self.vertex]
         sizes = np.add.reduceat(stays, self.ring_starts[:-1], dtype=np.int64) + 1  # the first position closes the ring
         ends = np.cumsum(sizes)
@@ -79,10 +79,10 @@ def rings_of(polygons: Polygons, shape: tuple[int, int], frame: GridFrame | None
     """The rings of polygons that cover a map, or a strip of it.
 
     Args:
-        polygons: Along pixel edges, in grid corners of the whole map or, with `frame`, in level-0 pixels.
+        polygons: Polygons along pixel edges, in grid corners of the whole map or, with `frame`, in level-0 pixels.
         shape: Height and width of the map or the strip.
-        frame: Of the polygons.
-        top: Row of the whole map at which the strip begins.
+        frame: Frame of the polygons.
+        top: Row of the whole map at which the strip starts.
     """
     _, xy, (ring_starts, polygon_starts) = shapely.to_ragged_array(polygons)
     closing = np.zeros(len(xy), dtype=bool)

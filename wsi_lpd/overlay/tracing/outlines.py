@@ -1,4 +1,4 @@
-"""A label map in strips -> outlines of its regions, exact or simplified, few strips in memory at a time."""
+"""Traces a label map in strips: outlines of its regions, exact or simplified, with few strips in memory at a time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from wsi_lpd.overlay.tracing.trace import Regions, trace_regions
 from wsi_lpd.threads import in_order
 
 _THREADS: Final = 2
-"""Strips that are traced and simplified at a time; each takes memory until its regions are written."""
+"""Number of strips traced and simplified at a time; each takes memory until its regions are written."""
 
 
 class Outline(NamedTuple):
-    """How much simpler outlines become.
+    """How much outlines are simplified.
 
     Attributes:
         tolerance_px: As in `simplify_regions`, in label-map pixels; 0 keeps pixel edges.
@@ -30,24 +30,24 @@ class Outline(NamedTuple):
     max_area_error: float = MAX_AREA_ERROR
 
     def draft(self, regions: Regions) -> Draft | None:
-        """What needs no account of `of`."""
+        """The part of `of` that needs no account; see `draft`."""
         return draft(regions, self.tolerance_px)
 
     def of(self, regions: Regions, drafted: Draft | None, account: AreaAccount) -> Regions:
-        """The regions with such outlines."""
+        """The regions with simplified outlines."""
         return simplify_regions(
             regions, self.tolerance_px, account=account, max_area_error=self.max_area_error, drafted=drafted
         )
 
 
 class Piece(NamedTuple):
-    """The regions of one strip, cut off at its edges, where the whole map has them."""
+    """The regions of one strip, cut at its edges, in the frame of the whole map."""
 
     regions: Regions
     tally: Tally
-    """What is counted over their pixels."""
+    """Counts over their pixels."""
     drafted: Draft | None
-    """Their simpler outlines, where that is asked for."""
+    """Their simplified outlines, if requested."""
 
 
 def trace_strips(
@@ -57,23 +57,23 @@ def trace_strips(
     outline: Outline | None = None,
     account: AreaAccount | None = None,
 ) -> Iterator[FinishedRegions]:
-    """Traces a label map strip by strip; regions come as soon as no later strip can add to them.
+    """Traces a label map strip by strip and yields regions as soon as no later strip can extend them.
 
-    Exact outlines are those of `trace_regions` on the whole map, vertex by vertex. Simplified ones are a valid coverage
-    too; what runs along a seam between two strips stays as it was, so they depend on where the seams are: `recut` the
-    strips for a result that does not. Regions that reach the last row are held, and nothing of the map itself.
+    Exact outlines equal those of `trace_regions` on the whole map, vertex by vertex. Simplified outlines are a valid
+    coverage too; the parts along a seam between two strips are not simplified, so they depend on the seams: use `recut`
+    for a result that does not depend on the given strips. Only regions that reach the last row are held in memory.
 
     Args:
         strips: From top to bottom, of any height.
         frame: Moves the polygons to level-0 pixels; None leaves them in grid corners of the whole map.
-        outline: How much simpler the outlines become; None keeps pixel edges.
-        account: Told of the areas before and after, to be looked at later.
+        outline: How much outlines are simplified; None keeps pixel edges.
+        account: Receives the areas before and after simplification.
     """
     joiner = RegionJoiner(frame=frame)
-    sheet = AreaAccount() if account is None else account
+    areas = AreaAccount() if account is None else account
     with closing(traced_pieces(strips, frame, outline)) as pieces:
         for regions, tally, drafted in pieces:
-            yield joiner.add(regions if outline is None else outline.of(regions, drafted, sheet), tally)
+            yield joiner.add(regions if outline is None else outline.of(regions, drafted, areas), tally)
     if (rest := joiner.finish()) is not None:
         yield rest
 
@@ -81,7 +81,7 @@ def trace_strips(
 def traced_pieces(
     strips: Iterable[Strip], frame: GridFrame | None, outline: Outline | None = None
 ) -> Generator[Piece, None, None]:
-    """The pieces of the map in the order of the strips; two are in the making at a time, each in a thread."""
+    """The pieces of the map in the order of the strips, computed in two threads."""
     simplifies = outline is not None and outline.tolerance_px > 0
 
     def piece(placed_strip: tuple[int, Strip]) -> Piece:
@@ -96,7 +96,7 @@ def traced_pieces(
 
 
 def _with_tops(strips: Iterable[Strip]) -> Iterator[tuple[int, Strip]]:
-    """Strips that have rows, each with the row of the map at which it begins."""
+    """The non-empty strips, each with the row of the map at which it starts."""
     top = 0
     for strip in strips:
         if strip.height:

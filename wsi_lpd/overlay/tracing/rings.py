@@ -1,4 +1,4 @@
-"""Chains become rings, and rings polygons."""
+"""Joins chains into rings, and rings into polygons."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from wsi_lpd.overlay.tracing.trace import Polygons
 from wsi_lpd.types import AnyArray
 
 _Followers = Mapping[int, tuple[Link, int]]
-"""For the chains that end on a seam: how it goes on there, and the number of the next chain."""
+"""For chains that end on a seam: the link that follows, and the number of the next chain."""
 
 
 def connect(above: Sequence[Chain], below: Sequence[Chain], seam: Seam) -> tuple[list[Chain], list[Chain]]:
     """Connects the chains of both sides of a seam.
 
     Args:
-        above: Chains that begin and end on the seam.
-        below: Chains of the strip under it; those that do not touch the seam stay as they are.
+        above: Chains that start and end on the seam.
+        below: Chains of the strip below; those that do not touch the seam are not changed.
         seam: The seam between them.
 
     Returns:
-        Rings (chains that are closed, without a repeated position), and chains that begin and end on the next seam.
-        Each has the region of one of its parts.
+        Rings (closed chains without a repeated position), and chains that start and end on the next seam. Each has the
+        region of one of its parts.
     """
     chains = [*above, *below]
     followers = _followers(chains, len(above), seam)
@@ -57,7 +57,7 @@ def _followers(chains: Sequence[Chain], n_above: int, seam: Seam) -> _Followers:
 
 
 def _path(first: int, followers: _Followers) -> Iterator[int]:
-    """The numbers of the chains that follow each other, to the end or once around."""
+    """The numbers of consecutive chains, to the end or once around."""
     number = first
     yield number
     while number in followers and (number := followers[number][1]) != first:
@@ -74,9 +74,9 @@ def _open_chain(chains: Sequence[Chain], path: list[int], followers: _Followers)
 
 
 def _without_ends(chains: Sequence[Chain], path: list[int], followers: _Followers) -> list[AnyArray]:
-    """The inner points of every chain of a path but the last, each followed by those of the seam to the next chain.
+    """The inner points of every chain of a path except the last, each followed by the seam's points to the next chain.
 
-    A point where an outline only crosses the seam goes if it lies on a straight line: both regions at the outline
+    A point where an outline only crosses the seam is dropped if it lies on a straight line. Both regions of the outline
     see the same neighbours of the point, so they agree.
     """
     points = []
@@ -98,8 +98,8 @@ class RegionRings(NamedTuple):
     """All rings of a region, (n, 2) each, without a repeated position.
 
     Attributes:
-        closed: The shell and any holes; they may meet themselves.
-        holes: Those that are known to be holes and pass no point twice.
+        closed: The shell and possibly holes; a ring may touch itself.
+        holes: Rings that are certainly holes and do not touch themselves.
     """
 
     closed: Sequence[AnyArray]
@@ -107,7 +107,7 @@ class RegionRings(NamedTuple):
 
 
 def polygons_of(regions: Sequence[RegionRings]) -> Polygons:
-    """The polygons with holes that the rings of regions make."""
+    """The polygons, with holes, of regions given by their rings."""
     if not regions:
         return np.empty(0, dtype=object)
     rings = [_shell_first(region) for region in regions]
@@ -133,7 +133,7 @@ def _signed_area(ring: AnyArray) -> float:
 
 
 def apart_at_touches(ring: AnyArray) -> list[AnyArray]:
-    """Parts a ring (n, 2) of whole positions at every one that it passes twice, where it would not be valid."""
+    """Splits a ring (n, 2) of integer positions at every position it passes twice, where it would be invalid."""
     x, y = ring.astype(np.int64).T
     places = (x << 32) + y
     if len(np.unique(places)) == len(ring):

@@ -1,9 +1,8 @@
-"""The line between two strips: where outlines reach it, and how they go on.
+"""The seam between two strips: where outlines reach it, and how they continue.
 
-Outlines run along pixel edges with their region on the right hand. A strip's own outlines are cut where they touch a
-seam; what runs along the seam depends on the labels on both sides and is followed here. All corners turn to the right
-where only two diagonal pixels of a label meet, as if these were different regions; `joined.py` mends rings that meet
-themselves.
+Outlines run along pixel edges with their region on the right. A strip's own outlines are cut where they touch a seam;
+their course along the seam depends on the labels on both sides and is followed here. Where only two diagonal pixels of
+a label meet, outlines turn right, as if these were different regions; `rings.py` splits rings that touch themselves.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ class Chain(NamedTuple):
     """A stretch of an outline between two places where it meets a seam.
 
     Attributes:
-        points: Positions (n, 2), n >= 2, with the region on the right hand.
-        region: Number of the region, counted by whoever holds the chain.
+        points: Positions (n, 2), n >= 2, with the region on the right.
+        region: Index of the region, in the list of the caller.
     """
 
     points: AnyArray
@@ -33,12 +32,12 @@ class Chain(NamedTuple):
 
 
 class Link(NamedTuple):
-    """How an outline that reaches a seam goes on.
+    """The course of an outline along a seam.
 
     Attributes:
-        points: Positions (n, 2) on the seam, from where it is reached to where it is left.
-        goes_down: Whether it is left downward.
-        is_straight: The outline only crosses the seam: the one point is no corner of the label map.
+        points: Positions (n, 2) on the seam, from where the outline reaches it to where it leaves.
+        goes_down: Whether the outline leaves downwards.
+        is_straight: Whether the outline only crosses the seam, so that its point is not a corner of the label map.
     """
 
     points: AnyArray
@@ -47,7 +46,7 @@ class Link(NamedTuple):
 
 
 class Seam:
-    """The grid line between two rows of labels; beyond the map all is background."""
+    """The grid line between two rows of labels; everything beyond the map is background."""
 
     def __init__(self, above: UInt8Array, below: UInt8Array, *, row: int, frame: GridFrame | None) -> None:
         """`above` and `below` are labels (W,), with background for 255; `row` is the grid line in the whole map."""
@@ -65,7 +64,7 @@ class Seam:
         self._is_straight = (nw == sw) & (ne == se)
 
     def follow(self, x: float, *, down: bool) -> Link:
-        """Follows the outline that reaches the seam at `x`, downward or upward, until it leaves it."""
+        """Follows the outline that reaches the seam at `x`, going down or up, until it leaves the seam."""
         first = index = self._number[x]
         heading = self._turn[DOWN if down else UP][index]
         while heading in _STEP:
@@ -77,11 +76,11 @@ class Seam:
 
 
 class Cut(NamedTuple):
-    """Outlines without what runs along the seams.
+    """Outlines without their parts along the seams.
 
     Attributes:
-        holes: Rings of each polygon that are no part of a seam, (n, 2) each, without a repeated position.
-        chains: The stretches between seams of all other rings; regions are counted as the polygons.
+        holes: Rings of each polygon that do not touch a seam, (n, 2) each, without a repeated position.
+        chains: The stretches of all other rings between seams; their region is the index of the polygon.
     """
 
     holes: list[list[AnyArray]]
@@ -89,10 +88,10 @@ class Cut(NamedTuple):
 
 
 def cut_at_seams(polygons: Polygons, top: float, bottom: float) -> Cut:
-    """Takes what lies on the lines y = top and y = bottom out of outlines.
+    """Removes the parts of outlines on the lines y = top and y = bottom.
 
     Args:
-        polygons: Each touches one of the lines and has itself on the right hand of its rings, as traced.
+        polygons: Polygons as traced, with their interior to the right of their rings; each touches one of the lines.
         top: Upper line.
         bottom: Lower line.
     """
@@ -119,9 +118,9 @@ def cut_at_seams(polygons: Polygons, top: float, bottom: float) -> Cut:
 
 
 def _stretches(ring: AnyArray, left_out: BoolArray, first: int) -> list[AnyArray]:
-    """What is left of a closed ring without some of its edges; edge i leads from point i to the next.
+    """The remaining stretches of a closed ring without some of its edges; edge i leads from point i to the next.
 
-    `first` is the first edge that is left out.
+    `first` is the first omitted edge.
     """
     ring = np.concatenate([ring[first:-1], ring[: first + 1]])
     kept = np.concatenate([~left_out[first:], ~left_out[:first], [False]])

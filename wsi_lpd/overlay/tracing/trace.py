@@ -28,7 +28,7 @@ RIGHT, DOWN, LEFT, UP = range(4)
 
 
 class Outlined(Protocol):
-    """Regions as far as a file shows them."""
+    """The part of regions that is written to a file."""
 
     @property
     def polygons(self) -> Polygons:
@@ -52,8 +52,8 @@ class Regions:
         areas_px: Label-map pixels of each, int64 (N,).
         frame: The frame that moved the polygons to level-0 pixels; None while they are in grid corners.
         top: Row of the whole map at which `components` begins: 0 unless this is a strip of a map.
-        background: Polygons of what lies between the regions, if it was traced: together they cover the map without gap
-            or overlap.
+        background: Polygons of the background, if it was traced; together with the regions they cover the map without
+            gaps or overlaps.
     """
 
     polygons: Polygons
@@ -78,12 +78,12 @@ class _Corners(NamedTuple):
 
 
 class _Rings(NamedTuple):
-    """R closed outlines, one after the other.
+    """R closed outlines, concatenated.
 
     Attributes:
         xy: Grid corners (K, 2).
-        starts: Where each begins (R,).
-        component: Which polygon each belongs to (R,), counted from 0.
+        starts: Start of each (R,).
+        component: Index of the polygon of each (R,).
     """
 
     xy: Int64Array
@@ -91,7 +91,7 @@ class _Rings(NamedTuple):
     component: Int64Array
 
     def polygons(self, placed: AnyArray) -> Polygons:
-        """One polygon per component, with `placed` (K, 2) for its corners; a ring clockwise on screen is a shell."""
+        """One polygon per component, with the corners `placed` (K, 2); rings clockwise on screen are shells."""
         if not len(self.xy):
             return np.empty(0, dtype=object)
         xy, starts, component = self
@@ -117,14 +117,14 @@ def trace_regions(
 ) -> Regions:
     """Traces every 4-connected component of every label but 0 and 255 along its pixel edges.
 
-    Neighbours share all vertices of their common border (`shapely.coverage_is_valid` holds); drawing the polygons
-    by pixel centres gives `label_map` back. Components are in raster order of their first pixel.
+    Neighbours share all vertices of their common border (`shapely.coverage_is_valid` holds), and rasterising the
+    polygons by pixel centres restores `label_map`. Components are in raster order of their first pixel.
 
     Args:
         label_map: uint8 (H, W).
-        background: Whether what lies between the regions is traced too.
+        background: Whether the background between the regions is traced too.
         frame: Moves the polygons to level-0 pixels of the overlay; None leaves them in grid corners of the whole map.
-        top: Row of the whole map at which `label_map` begins.
+        top: Row of the whole map at which `label_map` starts.
     """
     drawn = np.where(label_map == IGNORE, np.uint8(BACKGROUND), label_map)
     found = label_components(drawn)
@@ -148,12 +148,12 @@ def trace_regions(
 
 
 def corners_placed(corners: AnyArray, frame: GridFrame | None) -> AnyArray:
-    """Grid corners (N, 2) of the whole map where `trace_regions` has them."""
+    """Grid corners (N, 2) of the whole map in the frame of `trace_regions`."""
     return np.asarray(corners if frame is None else frame.to_level0(corners), dtype=np.float64)
 
 
 def _traced(label_map: UInt8Array, components: NDArray[np.int32], wanted: UInt8Array, *, outside: int) -> _Rings:
-    """The rings of all components of the `wanted` labels; `outside` frames the map."""
+    """The rings of all components of the `wanted` labels; `outside` is the label beyond the map."""
     corners = _corners(label_map, outside)
     is_edge, successor = _half_edges(corners, np.isin(np.arange(256), wanted), components)
     edges = np.flatnonzero(is_edge)
@@ -163,7 +163,7 @@ def _traced(label_map: UInt8Array, components: NDArray[np.int32], wanted: UInt8A
     edges = edges[order]
     vertex, direction = edges // 4, edges % 4
     xy = np.stack([corners.x[vertex], corners.y[vertex]], axis=1)
-    # The pixel on the right hand of a half-edge: below when heading right, to the left when heading down ...
+    # The pixel to the right of a half-edge: below when heading right, on the left when heading down ...
     row = corners.y[vertex[starts]] - np.isin(direction[starts], (LEFT, UP))
     column = corners.x[vertex[starts]] - np.isin(direction[starts], (LEFT, DOWN))
     return _Rings(xy, starts, components[row, column].astype(np.int64) - 1)
@@ -185,11 +185,11 @@ def _corners(label_map: UInt8Array, outside: int) -> _Corners:
 
 
 def _half_edges(corners: _Corners, is_wanted: BoolArray, components: NDArray[np.int32]) -> tuple[BoolArray, Int64Array]:
-    """Half-edge 4 v + d leaves vertex v in direction d with its region on the right hand.
+    """Half-edges: number 4 v + d leaves vertex v in direction d with its region on the right.
 
     Returns:
-        Whether it exists and bounds a label of which `is_wanted` (256,) says so (4 V,), and the half-edge that
-        follows it (4 V,).
+        Whether each exists and bounds a label selected by `is_wanted` (256,), (4 V,); and the half-edge that follows
+        each, (4 V,).
     """
     nw, ne, sw, se = corners.around
     is_edge = np.stack([ne != se, sw != se, nw != sw, nw != ne], axis=1)
@@ -208,9 +208,9 @@ def _half_edges(corners: _Corners, is_wanted: BoolArray, components: NDArray[np.
 
 
 def _joined_diagonals(corners: _Corners, components: NDArray[np.int32]) -> tuple[BoolArray, BoolArray]:
-    """Corners whose two diagonal pixels (nw and se; ne and sw) are one component that meets itself there.
+    """Corners where two diagonal pixels (nw and se; ne and sw) are of the same component, which touches itself there.
 
-    Such a ring must turn away from its own pixel, else it would pass the corner twice, which is not valid.
+    The ring must turn away from the diagonal pixel; otherwise it would pass the corner twice and be invalid.
     """
     nw, ne, sw, se = corners.around
     crossing = np.flatnonzero((nw != ne) & (nw != sw) & (se != ne) & (se != sw))
@@ -224,7 +224,7 @@ def _joined_diagonals(corners: _Corners, components: NDArray[np.int32]) -> tuple
 
 
 def _next_vertices(corners: _Corners) -> tuple[Int64Array, Int64Array, Int64Array, Int64Array]:
-    """The vertex next to each, heading right, down, left and up; without meaning where no half-edge leaves."""
+    """The next vertex of each to the right, below, to the left and above; undefined where no half-edge leaves."""
     n = len(corners.x)
     along_row = np.arange(n)
     narrow = np.uint16 if corners.x.max(initial=0) <= np.iinfo(np.uint16).max else np.int64  # radix sort
@@ -238,7 +238,7 @@ def _next_vertices(corners: _Corners) -> tuple[Int64Array, Int64Array, Int64Arra
 def turns(
     heading: int, *, own: UInt8Array, ahead_right: UInt8Array, ahead_left: UInt8Array, joined: BoolArray | bool
 ) -> NDArray[np.int8]:
-    """Direction in which a ring leaves each vertex that it reaches with `heading` and pixel `own` on its right."""
+    """The direction in which a ring leaves each vertex, reached with `heading` and the pixel `own` on its right."""
     right, left = (heading + 1) % 4, (heading - 1) % 4
     goes_on = np.where(ahead_left == ahead_right, left, heading)
     goes_off = np.where(joined, left, right)
@@ -246,13 +246,13 @@ def turns(
 
 
 def _cycles(successor: NDArray[np.int32]) -> tuple[Int64Array, Int64Array]:
-    """Puts the cycles of a permutation one after the other.
+    """Concatenates the cycles of a permutation.
 
     A chain of n extra nodes, each leading to one element and to the next extra node, lets a single depth-first walk
     visit everything in time proportional to n: it follows the first cycle to its end, then the next one.
 
     Returns:
-        The elements in order (n,), and where each cycle starts in it (R,); a cycle starts with its lowest element.
+        The elements in order (n,), and the start of each cycle in it (R,); a cycle starts with its lowest element.
     """
     n = len(successor)
     if n == 0:

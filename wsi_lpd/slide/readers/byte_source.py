@@ -1,4 +1,4 @@
-"""Where the bytes of a slide come from: a local file, or one at a URL."""
+"""The bytes of a slide: a local file, or one at a URL."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def open_source(location: str) -> ByteSource:
 
     Raises:
         OSError: If a local file cannot be opened.
-        RemoteError: If a remote one cannot be opened, or not be read in parts.
+        RemoteError: If a remote file cannot be opened, or its server does not support range requests.
     """
     return RemoteFile(location) if is_remote(location) else LocalFile(location)
 
 
 class LocalFile:
-    """A local file, open for reading; safe for several threads."""
+    """A local file, open for reading; thread-safe."""
 
     def __init__(self, location: str) -> None:
         self._location = location
@@ -35,22 +35,22 @@ class LocalFile:
 
     @property
     def n_bytes(self) -> int:
-        """Its size."""
+        """Size of the file."""
         return os.fstat(self._descriptor).st_size
 
     def for_tifffile(self) -> str:
-        """What tifffile opens."""
+        """The argument with which tifffile opens it."""
         return self._location
 
     def head(self, count: int) -> bytes:
-        """Its first bytes; fewer, where there are no more."""
+        """The first bytes; fewer if the file is shorter."""
         return self.read(0, min(count, self.n_bytes))
 
     def read(self, offset: int, count: int) -> bytes:
-        """A part of it.
+        """`count` bytes from `offset` on.
 
         Raises:
-            OSError: If the file ends before the part does, too.
+            OSError: If the file cannot be read, or ends before.
         """
         if hasattr(os, "pread"):
             data = os.pread(self._descriptor, count, offset)
@@ -63,11 +63,11 @@ class LocalFile:
         return data
 
     def read_all(self, spans: Sequence[Span]) -> list[bytes]:
-        """Several parts; see `read`."""
+        """Several parts of the file; see `read`."""
         return [self.read(*span) for span in spans]
 
     def close(self) -> None:
-        """Gives the file handle back."""
+        """Closes the file."""
         os.close(self._descriptor)
 
 

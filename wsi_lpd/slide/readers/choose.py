@@ -1,4 +1,4 @@
-"""Which reader opens a slide, and why."""
+"""Chooses the reader for a slide."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ READERS: Final = ("auto", "native", "openslide", "tiffslide", "image")
 _GENERIC: Final = "generic-tiff"
 _URL: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/(/?)(?=[^/])|^file:///")
 _IMAGE_STARTS: Final = (b"\x89PNG", b"\xff\xd8\xff", b"BM", *TIFF_STARTS)
-_NOT_NATIVE: Final = "{}: has no JPEG tiles that could be decoded directly; use another reader"
+_NOT_NATIVE: Final = "{}: has no JPEG tiles that can be decoded directly; use another reader"
 _IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def location_of(path: str | Path) -> str:
-    """The place of a slide as text; a URL that went through `Path` gets its second slash back."""
+    """Path or URL of a slide as text; restores the second slash of a URL that went through `Path`."""
     text = str(path)
     match = _URL.match(text)
     if match is None or match.group(1) is None or match.group(2):
@@ -37,10 +37,10 @@ def make_reader(location: str, name: str) -> tuple[SlideReader, str]:
     """Opens a slide with the reader of that name, or with the first that can.
 
     Returns:
-        The reader, and in words why it was taken.
+        The reader, and the reason for its choice as text.
 
     Raises:
-        SlideError: If none can open it.
+        SlideError: If no reader can open it.
     """
     if name not in READERS:
         raise SlideError(f"reader {name!r} is unknown; expected one of {', '.join(READERS)}")
@@ -48,9 +48,9 @@ def make_reader(location: str, name: str) -> tuple[SlideReader, str]:
         return _remote(location, name)
     _check_file(Path(location))
     if name != "auto":
-        return with_true_levels(_make(location, name)), "asked for"
+        return with_true_levels(_make(location, name)), "requested"
     try:
-        base, reason = _make(location, "openslide"), "OpenSlide knows the format"
+        base, reason = _make(location, "openslide"), "OpenSlide supports the format"
     except UnknownFormatError as refusal:
         base, reason = _second_choice(location, refusal)
     else:
@@ -62,28 +62,28 @@ def make_reader(location: str, name: str) -> tuple[SlideReader, str]:
 def _remote(location: str, name: str) -> tuple[SlideReader, str]:
     """The reader for a TIFF at a URL; see `make_reader`."""
     if name in ("openslide", "image"):
-        raise SlideError(
-            f"{location}: reader {name} takes local files only, expected auto, native or tiffslide at a URL"
-        )
+        raise SlideError(f"{location}: reader {name} opens local files only; at a URL use auto, native or tiffslide")
     files = PerProcess(functools.partial(open_source, location))
     if not files.get().head(4).startswith(TIFF_STARTS):
-        raise SlideError(f"{location}: is no TIFF, expected SVS, NDPI, SCN, BIF or TIFF at a URL; download the slide")
+        raise SlideError(
+            f"{location}: is not a TIFF; expected SVS, NDPI, SCN, BIF or TIFF at a URL; download the slide"
+        )
     from wsi_lpd.slide.readers.native_reader import native_reader
     from wsi_lpd.slide.readers.tiffslide_reader import TiffSlideReader
 
     base = with_true_levels(TiffSlideReader(location, files))
     if name == "tiffslide":
-        return base, "asked for"
+        return base, "requested"
     native, why = native_reader(base, files)
     if native is not None:
-        return native, "asked for" if name == "native" else f"the slide is remote; {why}"
+        return native, "requested" if name == "native" else f"the slide is remote; {why}"
     if name == "native":
         raise SlideError(_NOT_NATIVE.format(location))
     return base, f"the slide is remote; {why}"
 
 
 def _native_or(base: SlideReader, reason: str) -> tuple[SlideReader, str]:
-    """What decodes the JPEG tiles of the open file directly; `base` itself where there are none."""
+    """The native reader on top of `base` for a TIFF with JPEG tiles; otherwise `base` itself."""
     if not _is_tiff(base.location):
         return base, reason
     from wsi_lpd.slide.readers.native_reader import native_reader
@@ -93,7 +93,7 @@ def _native_or(base: SlideReader, reason: str) -> tuple[SlideReader, str]:
 
 
 def _native(location: str) -> SlideReader:
-    """Raises SlideError where the file holds nothing for it."""
+    """The native reader; raises SlideError if the file has no JPEG tiles."""
     base, _ = make_reader(location, "auto")
     if base.name != "native":
         raise SlideError(_NOT_NATIVE.format(location))
@@ -101,9 +101,9 @@ def _native(location: str) -> SlideReader:
 
 
 def _second_choice(location: str, refusal: UnknownFormatError) -> tuple[SlideReader, str]:
-    """The reader for what OpenSlide does not take.
+    """The reader for a file whose format OpenSlide does not support.
 
-    Never for a known format that is broken: a MIRAX slide without its folder is, to an image library, a nice JPEG.
+    Not for damaged files of a supported format: to an image library, a MIRAX slide without its folder is a valid JPEG.
     """
     start = _start_of(location)
     is_image = Path(location).suffix.lower() in _IMAGE_SUFFIXES and start.startswith(_IMAGE_STARTS)
@@ -121,7 +121,7 @@ def _second_choice(location: str, refusal: UnknownFormatError) -> tuple[SlideRea
 
 
 def _make(location: str, name: str) -> SlideReader:
-    # Imported here: each reader brings a library that the other slides do not need.
+    # Imported here, since each reader needs a library that other slides do not.
     if name == "native":
         return _native(location)
     if name == "openslide":
@@ -157,7 +157,7 @@ def _is_plain(location: str) -> bool:
 def _check_file(path: Path) -> None:
     if path.is_dir():
         raise SlideError(
-            f"{path}: is a folder, expected a slide file (of a DICOM series give one .dcm, of MIRAX the .mrxs)"
+            f"{path}: is a folder; expected a slide file (for a DICOM series one .dcm file, for MIRAX the .mrxs file)"
         )
     if not path.exists():
         raise SlideError(f"{path}: no such file")

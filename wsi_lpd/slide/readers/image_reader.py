@@ -20,8 +20,8 @@ _RESOLUTION_UNITS = {1: "none", 2: "inch", 3: "centimeter"}
 _TAG_RESOLUTION_UNIT = 296
 
 _LARGEST_TIFF_PX: Final = 2**27
-"""A TIFF without tiles up to this size (400 MB as RGB) is held in memory; TiffSlide would decode whole strips, or
-all of it, for every region."""
+"""An untiled TIFF of up to this size (400 MB as RGB) is held in memory; TiffSlide would decode whole strips, or the
+whole file, for every region."""
 
 
 class ImageReader:
@@ -46,7 +46,7 @@ class ImageReader:
         return self._pixels.get()[y : y + height, x : x + width].copy()
 
     def forget(self) -> None:
-        """See `SlideReader`. The image is all there is, and stays."""
+        """See `SlideReader`. The image itself stays in memory."""
 
     def close(self) -> None:
         """See `SlideReader`."""
@@ -76,7 +76,7 @@ def _load(location: str) -> UInt8Array:
 
 
 def _tiff_properties(location: str) -> dict[str, str]:
-    """The tags that may tell the resolution, under OpenSlide's names."""
+    """The tags that may state the resolution, under OpenSlide's names."""
     if not is_tiff(location):
         return {}
     with opened_tiff(location) as tiff:

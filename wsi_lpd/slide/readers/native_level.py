@@ -1,4 +1,4 @@
-"""The JPEG tiles of one level of a TIFF slide: where they lie in the file, and what is in them."""
+"""The JPEG tiles of one level of a TIFF slide: their position in the file, and how to decode them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from wsi_lpd.types import Size, UInt8Array
 
 REDUCTIONS: Final = (2, 4, 8)
-"""By what a JPEG decoder makes a tile smaller on the way."""
+"""Factors by which a JPEG decoder can shrink a tile while decoding."""
 
 _REDUCED: Final = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 _SOI_BYTES: Final = 2
@@ -22,20 +22,20 @@ _ADOBE: Final = {
     "RGB": bytes.fromhex("ffee000e41646f626500640000000000"),
     "YCBCR": bytes.fromhex("ffee000e41646f626500640000000001"),
 }
-"""The APP14 segment that tells a decoder which colours a JPEG holds; TIFF says it outside of the JPEG."""
+"""The APP14 segment states the colour space to the decoder; TIFF stores it outside the JPEG stream."""
 
 
 @dataclass(frozen=True)
 class NativeLevel:
-    """Where the tiles of one level lie in the file, row by row.
+    """The positions of the tiles of one level in the file, row by row.
 
     Attributes:
         size_px: Width and height of the level.
         tile_px: Width and height of a tile.
-        offsets: First byte of each tile; a slide may have a million, and arrays take a fifth of the memory of tuples.
+        offsets: First byte of each tile; slides have up to a million, and arrays take a fifth of the memory of tuples.
         counts: Bytes of each tile.
-        tables: JPEG tables that all tiles share, or None where each has its own.
-        colours: What the JPEG holds.
+        tables: JPEG tables shared by all tiles, or None if each tile has its own.
+        colours: Colour space of the JPEG stream.
     """
 
     size_px: Size
@@ -47,17 +47,17 @@ class NativeLevel:
 
     @property
     def columns(self) -> int:
-        """Tiles in a row."""
+        """Number of tiles in a row."""
         return -(-self.size_px.width // self.tile_px.width)
 
     @property
     def rows(self) -> int:
-        """Rows of tiles."""
+        """Number of rows of tiles."""
         return -(-self.size_px.height // self.tile_px.height)
 
     @property
     def has_holes(self) -> bool:
-        """Whether a tile is missing: what stands there is for the base to say."""
+        """Whether a tile is missing; the base reader decides what is shown there."""
         return len(self.counts) != self.columns * self.rows or 0 in self.counts
 
     def decoded(self, data: bytes, index: int, *, reduction: int) -> UInt8Array:
@@ -65,13 +65,13 @@ class NativeLevel:
 
         Args:
             data: Its bytes.
-            index: Its number, row by row. What a tile on the edge holds beyond the level is anything, black for
-                example; where a pixel of the result would stand for it in part, the level's last pixels are repeated.
+            index: Its number, row by row. The content of an edge tile beyond the level is undefined, often black; where
+                a result pixel would partly cover it, the level's last pixels are repeated instead.
             reduction: See above.
 
         Raises:
-            RuntimeError: If it is damaged (`imagecodecs.Jpeg8Error`).
-            ValueError: If it is, or has another size.
+            RuntimeError: If the tile is damaged (`imagecodecs.Jpeg8Error`).
+            ValueError: If it is not a JPEG or has an unexpected size.
         """
         if reduction == 1:
             pixels = self._whole(data)
@@ -81,7 +81,7 @@ class NativeLevel:
             pixels = self._reduced(data, reduction)
         expected = (self.tile_px.height // reduction, self.tile_px.width // reduction, 3)
         if pixels.shape != expected:
-            raise ValueError(f"a tile has the shape {pixels.shape}, expected {expected}")
+            raise ValueError(f"a tile has the shape {pixels.shape}; expected {expected}")
         return pixels
 
     def _whole(self, data: bytes) -> UInt8Array:
@@ -89,7 +89,7 @@ class NativeLevel:
         return np.asarray(decoded)
 
     def _rest(self, index: int) -> tuple[int, int]:
-        """Width and height of the level from the left and upper edge of a tile on."""
+        """Width and height of the part of the level to the right of and below a tile's top-left corner."""
         row, column = divmod(index, self.columns)
         return self.size_px.width - column * self.tile_px.width, self.size_px.height - row * self.tile_px.height
 
@@ -109,5 +109,5 @@ class NativeLevel:
         stream = b"".join([data[:_SOI_BYTES], tables, _ADOBE[self.colours], data[_SOI_BYTES:]])
         decoded = cv2.imdecode(np.frombuffer(stream, np.uint8), _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION)
         if decoded is None:
-            raise ValueError("a tile is no JPEG")
+            raise ValueError("a tile is not a JPEG")
         return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)

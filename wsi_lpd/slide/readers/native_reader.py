@@ -1,13 +1,13 @@
-"""TIFF slides with JPEG tiles, decoded tile by tile without a detour.
+"""Decodes the JPEG tiles of TIFF slides directly.
 
-OpenSlide turns every tile into premultiplied BGRA and draws it onto a canvas, under the lock of a cache; the decoder
-itself could go several times as fast. This reader stands before another one (the base), whose word on levels,
-properties and frames it keeps. It hands out the pixels of the levels that it can read itself, and leaves everything
-else to the base: other compressions, layouts that are not one plain grid of tiles, and regions that fail to decode.
+OpenSlide converts every tile to premultiplied BGRA and draws it onto a canvas, holding the lock of its cache; the
+decoder alone is several times as fast. This reader wraps another one (the base), whose levels, properties and frame it
+keeps. It decodes the levels that it supports and leaves everything else to the base: other compressions, layouts that
+are not one regular grid of tiles, and regions that fail to decode.
 
-A JPEG decoder can also hand out a tile at a half, a quarter or an eighth of its size in less time than the whole. It
-then computes only the low frequencies of each block, nearly the mean over areas (docs/performance.md). These sizes are
-further `sources`, behind the levels.
+A JPEG decoder can also return a tile at a half, a quarter or an eighth of its size, in less time than at full size. It
+then computes only the low frequencies of each block, which is close to the mean over areas (docs/performance.md). These
+sizes are additional `sources`, after the levels.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ from wsi_lpd.slide.readers.remote_file import RemoteError
 from wsi_lpd.types import Size, UInt8Array
 
 PLAIN_VENDORS: Final = frozenset({"aperio", "generic-tiff", "philips"})
-"""Formats whose levels are plain grids of tiles. Tiles of BIF and Trestle overlap, an SCN level has several areas."""
+"""Formats whose levels are regular grids of tiles. Tiles of BIF and Trestle overlap; an SCN level has several areas."""
 
 _MANY_TILES: Final = 50_000
-"""tifffile's pages refer to each other, and only a search for garbage (some 20 ms) finds that nobody wants them. Each
-tile costs them 72 bytes."""
+"""tifffile's pages reference each other, so only a garbage collection (some 20 ms) frees them. They take 72 bytes per
+tile."""
 
 _JPEG: Final = 7
 _RGB: Final = 2
 _YCBCR: Final = 6
 _SAME_SCALE: Final = 0.99
 _CHECK_TOLERANCE: Final = 3.0
-"""Mean difference of a tile from the base's, of 255. Decoders differ by their rounding, below 1; a wrong colour space
-or a shifted grid differs by tens."""
+"""Accepted mean difference from the base reader's tile, in grey levels. Rounding of decoders differs by less than 1; a
+wrong colour space or a shifted grid differs by tens."""
 
 
 class NativeTiffReader:
-    """The pixels of JPEG tiles, and all else from `base`; see the module."""
+    """Decodes JPEG tiles and takes everything else from `base`; see the module."""
 
     name = "native"
 
     def __init__(
         self, base: SlideReader, native: tuple[NativeLevel | None, ...], files: PerProcess[ByteSource]
     ) -> None:
-        """`native` has an entry per level of `base`; None is left to it. The bytes of the tiles come from `files`."""
+        """`native` has one entry per level of `base`, None for levels left to it; `files` supplies the bytes."""
         self.location = base.location
         self.vendor = base.vendor
         self.levels: tuple[Level, ...] = base.levels
@@ -82,7 +82,7 @@ class NativeTiffReader:
             try:
                 return self._tiles.get().region(native, Source(level, reduction), x, y, width, height)
             except (OSError, RuntimeError, ValueError):
-                pass  # the base reads it after all, or says what is wrong
+                pass  # the base reads the region, or raises a clear error
         if reduction == 1:
             return self._base.read_region(x, y, level, width, height)
         return self._reduced_by_hand(x, y, Source(level, reduction), width, height)
@@ -98,7 +98,7 @@ class NativeTiffReader:
         self._base.close()
 
     def _reduced_by_hand(self, x: int, y: int, source: Source, width: int, height: int) -> UInt8Array:
-        """From the base, averaged; at the edge of the level there may be less than a whole pixel to average."""
+        """Reads from the base and averages; at the edge of a level, the last pixel may cover less than a full area."""
         factor, size = source.reduction, self.levels[source.level].size_px
         right, bottom = min((x + width) * factor, size.width), min((y + height) * factor, size.height)
         pixels = self._base.read_region(x * factor, y * factor, source.level, right - x * factor, bottom - y * factor)
@@ -119,27 +119,27 @@ def _close(files: PerProcess[ByteSource]) -> None:
 def native_reader(
     base: SlideReader, files: PerProcess[ByteSource] | None = None
 ) -> tuple[NativeTiffReader | None, str]:
-    """The reader for the JPEG tiles of the file that `base` has open, if there are any.
+    """The native reader on top of `base`, if the file has JPEG tiles.
 
     Args:
-        base: The reader to stand before.
-        files: The bytes of the file, where `base` reads it through them too.
+        base: The reader to wrap.
+        files: The bytes of the file, if `base` reads through them too.
 
     Returns:
-        The reader, or None; and why, in words.
+        The reader, or None; and the reason as text.
 
     Raises:
-        RemoteError: If the file is at a URL and cannot be reached or is cut short.
+        RemoteError: If the file is at a URL and cannot be reached or is truncated.
     """
     if base.vendor not in PLAIN_VENDORS:
-        return None, f"tiles of the format {base.vendor} are no plain grid"
+        return None, f"tiles of the format {base.vendor} are not a regular grid"
     if files is not None:
         return _native_reader(base, files)
     files = PerProcess(functools.partial(open_source, base.location))
     try:
         return _native_reader(base, files)
     finally:
-        _close(files)  # opened again by the first read
+        _close(files)  # reopened by the first read
 
 
 def _native_reader(base: SlideReader, files: PerProcess[ByteSource]) -> tuple[NativeTiffReader | None, str]:
@@ -154,7 +154,7 @@ def _native_reader(base: SlideReader, files: PerProcess[ByteSource]) -> tuple[Na
         level if level is not None and _agrees(base, i, level, file) else None for i, level in enumerate(found)
     )
     if native[0] is None:
-        return None, "its full resolution is no plain grid of JPEG tiles"
+        return None, "its full resolution is not a regular grid of JPEG tiles"
     n_left = native.count(None)
     rest = f", {n_left} of {len(native)} levels through {base.name}" if n_left else ""
     how = "decoded directly" if isinstance(file, LocalFile) else "read by byte ranges and decoded directly"
@@ -162,13 +162,13 @@ def _native_reader(base: SlideReader, files: PerProcess[ByteSource]) -> tuple[Na
 
 
 def _levels(file: ByteSource, levels: Sequence[Level]) -> list[NativeLevel | None]:
-    """Each level as far as its tiles can be decoded directly; None for the others."""
+    """The native form of each level; None where its tiles cannot be decoded directly."""
     with tifffile.TiffFile(file.for_tifffile()) as tiff:
         return [_level_of(tiff, level) for level in levels]
 
 
 def _level_of(tiff: tifffile.TiffFile, level: Level) -> NativeLevel | None:
-    """The one grid of JPEG tiles that has the size of `level`; None if there is none, or more than one."""
+    """The grid of JPEG tiles of the size of `level`; None unless there is exactly one."""
     fitting = [page for page in _pages(tiff) if (page.imagewidth, page.imagelength) == level.size_px]
     if len(fitting) != 1 or not _is_plain_jpeg(fitting[0]):
         return None
@@ -205,7 +205,7 @@ def _is_plain_jpeg(page: tifffile.TiffPage) -> bool:
 
 
 def _agrees(base: SlideReader, level: int, native: NativeLevel, file: ByteSource) -> bool:
-    """Whether the tile in the middle is what the base says: colours, tables and the place of the grid are right."""
+    """Whether the middle tile equals the base's: checks the colour space, the JPEG tables and the grid position."""
     column, row = (native.columns - 1) // 2, (native.rows - 1) // 2
     x, y = column * native.tile_px.width, row * native.tile_px.height
     width, height = (
@@ -223,7 +223,7 @@ def _agrees(base: SlideReader, level: int, native: NativeLevel, file: ByteSource
 
 
 def _useful_reductions(base: SlideReader, native: Sequence[NativeLevel | None], level: int) -> Iterator[int]:
-    """Reductions of a level that are finer than the next level of the file, which is cheaper to read."""
+    """Reductions of a level that are finer than the file's next level; coarser ones would save nothing."""
     here = base.levels[level].downsample
     coarser = min((other.downsample for other in base.levels if other.downsample > here), default=math.inf)
     if native[level] is not None:

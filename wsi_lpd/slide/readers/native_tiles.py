@@ -1,4 +1,4 @@
-"""Regions put together from the JPEG tiles of a file, each decoded once however many regions share it."""
+"""Assembles regions from the JPEG tiles of a file; a tile shared by several regions is decoded once."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from wsi_lpd.slide.readers.tile_cache import TileCache
 from wsi_lpd.types import UInt8Array
 
 MOST_KEPT_BYTES: Final = 96 * 2**20
-"""For the tiles on the border of a band of reads across 100,000 px (256-px tiles: 77 MB), with room to spare."""
+"""Enough for the border tiles of a band of reads across 100,000 px (256-px tiles: 77 MB), with a margin."""
 
 _SPARE: Final = 1.25
-"""Room for tiles on borders, as a share of a row of tiles across the slide. More would fill, with tiles that nobody
-asks for again, and the memory of a pass would grow with the height of the slide until it is full."""
+"""Capacity for border tiles, as a multiple of a row of tiles across the slide. A larger cache would fill with tiles
+that are never requested again, and memory would grow with the height of the slide."""
 
 PASSING_BYTES: Final = 32 * 2**20
-"""Holds the tiles inside two reads of 2,048 px a side. More is memory that nobody gains from: mostly reads touch."""
+"""Holds the inner tiles of two reads of 2,048 px a side; more rarely helps, since most reads only touch."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the pixels of an entry of `sources` come from: a level of the file, and how much smaller it is decoded."""
+    """Origin of an entry of `sources`: a level of the file and the reduction at which it is decoded."""
 
     level: int
     reduction: int
 
 
 class NativeTiles:
-    """The tiles of an open file, and the cache of those that were lately decoded; safe for several threads."""
+    """The tiles of an open file, with a cache of recently decoded ones; thread-safe."""
 
     def __init__(self, file: ByteSource) -> None:
         self._file = file
@@ -44,10 +44,10 @@ class NativeTiles:
         """A region that lies inside a level, in pixels of the source, as RGB (height, width, 3).
 
         Raises:
-            OSError: If the file ends before one of its tiles does.
-            RuntimeError: If one is damaged; see `NativeLevel.decoded`.
-            ValueError: If one is, or has another size.
-            RemoteError: If the file is remote and does not come.
+            OSError: If the file is truncated within a tile.
+            RuntimeError: If a tile is damaged; see `NativeLevel.decoded`.
+            ValueError: If a tile is not a JPEG or has an unexpected size.
+            RemoteError: If a remote file cannot be read.
         """
         out = np.empty((height, width, 3), np.uint8)
         tile_width, tile_height = (side // source.reduction for side in native.tile_px)
@@ -67,9 +67,9 @@ class NativeTiles:
         return out
 
     def _decoded(self, native: NativeLevel, source: Source, wanted: Sequence[tuple[int, bool]]) -> Iterable[UInt8Array]:
-        """Tiles by their numbers, each with whether a neighbouring region will ask for it too.
+        """Tiles by number, each with whether a neighbouring region will need it too.
 
-        Local ones are read one by one, remote ones in one go.
+        Local tiles are read one by one, remote ones in one batch.
         """
         file = self._file
         if isinstance(file, LocalFile):

@@ -1,4 +1,4 @@
-"""Slides through OpenSlide: nearly every format, and a cache that all open slides share."""
+"""Reads slides through OpenSlide: nearly every format, with one cache shared by all open slides."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from wsi_lpd.slide.readers.reader import UnknownFormatError, levels_of
 from wsi_lpd.types import UInt8Array
 
 CACHE_BYTES = 256 * 2**20
-"""OpenSlide's own 32 MiB per handle hold less than one row of 256-px tiles of a big slide, so that every read that
-follows a row decodes the row above again; 256 MiB hold several rows."""
+"""OpenSlide's default of 32 MiB per handle holds less than one row of 256-px tiles of a large slide, so each row of
+reads would decode the row above again; 256 MiB hold several rows."""
 
 _log = logging.getLogger(__name__)
 
 
 class OpenSlideReader:
-    """A slide that OpenSlide understands."""
+    """A slide in a format that OpenSlide supports."""
 
     name = "openslide"
     warnings: tuple[str, ...] = ()
@@ -41,16 +41,16 @@ class OpenSlideReader:
             self.sources = self.levels
             self.associated = tuple(handle.associated_images)
         except openslide.OpenSlideError as err:
-            raise SlideError(f"{location}: OpenSlide cannot read its description ({_one_line(err)})") from err
+            raise SlideError(f"{location}: OpenSlide cannot read its metadata ({_one_line(err)})") from err
         self.vendor = self.properties.get(openslide.PROPERTY_NAME_VENDOR)
         self.background = _colour(self.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR))
 
     def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
         """See `SlideReader`.
 
-        OpenSlide answers every call after an error with the same error. So a failed read is tried once more on a
-        fresh handle of its own: that tells damage here from damage that was met elsewhere, before or by another
-        thread, and leaves the slide readable where it is whole.
+        After an error OpenSlide answers every call on that handle with the same error. So a failed read is retried once
+        on a new handle: this distinguishes damage here from damage met elsewhere, earlier or by another thread, and
+        keeps the intact parts of the slide readable.
         """
         corner = (round(x * self.levels[source].downsample), round(y * self.levels[source].downsample))
         handle = self._handles.get()
@@ -63,13 +63,13 @@ class OpenSlideReader:
         except openslide.OpenSlideError as err:
             raise SlideError(
                 f"{self.location}: its pixels cannot be read at x {corner[0]}, y {corner[1]}, level {source} "
-                f"({_one_line(err)}); the file is damaged: fetch or export it again"
+                f"({_one_line(err)}); the file is damaged: download or export it again"
             ) from err
         self._handles.replace(handle, fresh)
         return pixels
 
     def forget(self) -> None:
-        """See `SlideReader`. OpenSlide keeps tiles in a cache that all slides share, which it looks after itself."""
+        """See `SlideReader`. OpenSlide manages its cache, which all slides share, itself."""
 
     def close(self) -> None:
         """See `SlideReader`."""
@@ -93,29 +93,29 @@ def _open(location: str) -> openslide.OpenSlide:
         handle = openslide.OpenSlide(location)
         handle.set_cache(_cache(os.getpid()))
     except openslide.OpenSlideUnsupportedFormatError as err:
-        raise UnknownFormatError(f"{location}: OpenSlide does not know its format") from err
+        raise UnknownFormatError(f"{location}: OpenSlide does not support its format") from err
     except openslide.OpenSlideError as err:
         message = f"{location}: OpenSlide cannot open it ({_one_line(err)})"
-        # A compression that libtiff lacks (WebP, LERC ...) is no damage: tifffile may have it.
+        # A compression that libtiff lacks (WebP, LERC ...) is not damage: tifffile may support it.
         raise (UnknownFormatError if "Unsupported TIFF compression" in message else SlideError)(message) from err
     return handle
 
 
 @functools.cache
 def _cache(process: int) -> openslide.OpenSlideCache:
-    """One cache for all slides of a process; a forked child makes its own, as the parent's may be locked."""
+    """One cache for all slides of a process; a forked child creates its own, as the parent's may be locked."""
     _log.debug("process %d: OpenSlide cache of %d MiB", process, CACHE_BYTES // 2**20)
     return openslide.OpenSlideCache(CACHE_BYTES)
 
 
 def _texts(handle: openslide.OpenSlide) -> Mapping[str, str]:
-    """All properties but those whose name is so damaged that OpenSlide lists it without finding it again."""
+    """All properties, except those with a damaged name that OpenSlide lists but cannot look up."""
     stated = handle.properties
     return {key: value for key in stated if (value := stated.get(key)) is not None}
 
 
 def _colour(text: str | None) -> tuple[int, int, int]:
-    """OpenSlide's `RRGGBB`; white where none is stated."""
+    """Parses OpenSlide's `RRGGBB`; white if none is stated."""
     if text is None or re.fullmatch("[0-9A-Fa-f]{6}", text) is None:
         return (255, 255, 255)
     red, green, blue = bytes.fromhex(text)

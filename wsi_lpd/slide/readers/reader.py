@@ -1,4 +1,4 @@
-"""What every slide reader offers, and how a reader keeps its file handle per process."""
+"""The interface of all slide readers, and file handles opened once per process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wsi_lpd.types import Size, UInt8Array
 
 
 class UnknownFormatError(SlideError):
-    """A reader has no idea what the file is, which is not to say that it is broken; another one may know."""
+    """A reader does not recognise the file, which need not be damaged; another reader may support it."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Level:
 
     Attributes:
         size_px: Its width and height, in its own pixels.
-        downsample: Level-0 pixels per pixel of this level, the mean of both axes (as OpenSlide counts).
-        reduction: By what a reader makes it smaller from a level of the file while decoding; the last pixel of an odd
-            side then stands for less than a whole one.
-        reduced_from: Size of that level, or None.
+        downsample: Level-0 pixels per pixel of this level, the mean of both axes (as in OpenSlide).
+        reduction: Factor by which a reader shrinks a level of the file while decoding; the last pixel of an odd side
+            then covers less than a full pixel.
+        reduced_from: Size of the original level, or None.
     """
 
     size_px: Size
@@ -33,16 +33,16 @@ class Level:
 
     @property
     def extent_px(self) -> tuple[float, float]:
-        """Width and height of the slide in pixels of this level, fractions included."""
+        """Width and height of the slide in pixels of this level, with fractions."""
         width, height = self.size_px if self.reduced_from is None else self.reduced_from
         return width / self.reduction, height / self.reduction
 
 
 class SlideReader(Protocol):
-    """Anything that can tell the levels of a slide and hand out their pixels.
+    """Anything that states the levels of a slide and reads their pixels.
 
-    A reader opens its file when it is made, so that a broken one fails early, and opens it again in every other
-    process that it travels to, by pickling or by a fork. It is safe to read from several threads.
+    A reader opens its file on creation, so that a damaged one fails early, and opens it again in every other process
+    that it reaches by pickling or forking. Reading is thread-safe.
     """
 
     name: str
@@ -50,16 +50,16 @@ class SlideReader(Protocol):
     vendor: str | None
     levels: tuple[Level, ...]
     sources: tuple[Level, ...]
-    """What `read_region` hands out: the levels and, behind them, sizes that the reader makes from one at less cost."""
+    """What `read_region` can read: the levels, followed by reduced sizes that cost less than their level."""
     background: tuple[int, int, int]
     properties: Mapping[str, str]
-    """All that the file states, people's names included: `Slide` passes on what is safe."""
+    """All properties of the file, including names of people; `Slide` passes on only the safe ones."""
     associated: tuple[str, ...]
     warnings: tuple[str, ...]
     """What is odd about the file, a sentence each."""
 
     def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
-        """Pixels of a region that lies inside the source, composited on the background colour.
+        """Pixels of a region inside the source, composited on the background colour.
 
         Args:
             x: Left edge, in pixels of `source`.
@@ -69,7 +69,7 @@ class SlideReader(Protocol):
             height: Height, in pixels of `source`.
 
         Returns:
-            RGB (height, width, 3), not shared with anyone.
+            RGB (height, width, 3), owned by the caller.
 
         Raises:
             SlideError: If the file is damaged there.
@@ -77,11 +77,11 @@ class SlideReader(Protocol):
         ...
 
     def forget(self) -> None:
-        """Drops what was decoded and kept for later reads."""
+        """Empties the cache of decoded pixels."""
         ...
 
     def close(self) -> None:
-        """Gives back this process's file handle; a later read opens it again."""
+        """Closes this process's file handle; a later read opens the file again."""
         ...
 
 

@@ -15,38 +15,38 @@ from typing import Any, BinaryIO, Final, TypeAlias, cast
 from wsi_lpd.errors import SlideError
 
 Span: TypeAlias = tuple[int, int]
-"""The first byte and the number of bytes."""
+"""First byte and number of bytes."""
 
 PAUSES_S: Final = (0.5, 1.0, 2.0)
-"""How long to wait before each new try of a request that failed."""
+"""Pauses before the retries of a failed request."""
 
 BLOCK_BYTES: Final = 512 * 2**10
-"""What a stream reads at least: directories come in a few requests, and a slide of a gigabyte does not come whole."""
+"""Smallest read of a stream: large enough to fetch directories in a few requests, far smaller than a slide."""
 
 _KEPT_BLOCKS: Final = 32
 _MERGED_GAP_BYTES: Final = 64 * 2**10
-"""Bytes between two spans that come with them: about three tiles, cheaper than one more request."""
+"""Spans with a smaller gap are fetched together: about three tiles, which cost less than another request."""
 _MERGED_BYTES: Final = 8 * 2**20
-"""Up to this size spans are merged: what has to come again when one request fails."""
+"""Largest merged span: what is fetched again if a request fails."""
 
 _log = logging.getLogger(__name__)
 
 
 class RemoteError(SlideError):
-    """A slide at a URL cannot be reached or does not come as asked for; another reader would fare no better."""
+    """A slide at a URL cannot be reached or read; no other reader could do better."""
 
 
 class RemoteFile:
-    """A file at a URL, safe for several threads of one process; every read is a request of its own.
+    """A file at a URL; thread-safe; every read is a separate request.
 
     Attributes:
-        n_bytes: Its size.
+        n_bytes: Size of the file.
     """
 
     def __init__(self, location: str) -> None:
         self._location = location
         self._system, self._path = _file_system(location)
-        # Only asynchronous file systems are made for several threads; the others do one thing at a time anyway.
+        # Only asynchronous file systems support several threads; for the others a lock serialises the requests.
         self._turn: contextlib.AbstractContextManager[Any] = (
             contextlib.nullcontext() if self._system.async_impl else threading.Lock()
         )
@@ -55,32 +55,32 @@ class RemoteFile:
         self.n_bytes = self._size()
 
     def for_tifffile(self) -> BinaryIO:
-        """A `RemoteStream` of it; all of them share the last few blocks that were read."""
+        """A `RemoteStream` of the file; all streams share the most recently read blocks."""
         return cast(BinaryIO, RemoteStream(self))
 
     def head(self, count: int) -> bytes:
-        """Its first bytes, at most a block of them; fewer, where there are no more."""
+        """The first bytes, at most one block; fewer if the file is shorter."""
         return self.blocks([0])[0][:count]
 
     def read_all(self, spans: Sequence[Span]) -> list[bytes]:
-        """Several parts, asked for together, so that the way to the server is waited for once.
+        """Several parts, requested together so that the latency of the server counts only once.
 
         Raises:
-            RemoteError: If one lies beyond the end, or does not come after several tries.
+            RemoteError: If a part lies beyond the end of the file, or cannot be fetched after several retries.
         """
         if not spans:
             return []
         end = max(offset + count for offset, count in spans)
         if end > self.n_bytes:
             raise RemoteError(
-                f"{self._location}: is cut short: holds {self.n_bytes} bytes, expected {end}; copy it there again"
+                f"{self._location}: is truncated: has {self.n_bytes} bytes, expected {end}; upload it again"
             )
         requests = merged(spans)
         answers = self._answers(requests)
         return [_part(span, requests, answers) for span in spans]
 
     def blocks(self, numbers: Sequence[int]) -> list[bytes]:
-        """Blocks of the file by their numbers; the last ones that were asked for are kept.
+        """Blocks of the file by number; the most recently used ones are cached.
 
         Raises:
             RemoteError: See `read_all`.
@@ -90,7 +90,7 @@ class RemoteFile:
             starts = [number * BLOCK_BYTES for number in missing]
             came = self.read_all([(start, min(BLOCK_BYTES, self.n_bytes - start)) for start in starts])
             self._blocks.update(zip(missing, came, strict=True))
-            for number in numbers:  # the last to be forgotten
+            for number in numbers:  # these are evicted last
                 self._blocks[number] = self._blocks.pop(number)
             found = [self._blocks[number] for number in numbers]
             for number in list(self._blocks)[:-_KEPT_BLOCKS]:
@@ -98,7 +98,7 @@ class RemoteFile:
         return found
 
     def close(self) -> None:
-        """Forgets the blocks; fsspec keeps the connection, for the next slide as well."""
+        """Drops the cached blocks; fsspec keeps the connection for the next slide."""
         with self._keeping:
             self._blocks.clear()
 
@@ -112,14 +112,14 @@ class RemoteFile:
                 if isinstance(answer, bytes) and len(answer) == request[1]:
                     came[request] = answer
                 else:
-                    what = f"{len(answer)} bytes came" if isinstance(answer, bytes) else _one_line(answer)
-                    reason = f"{what} where {request[1]} bytes from byte {request[0]} on were asked for"
+                    what = f"{len(answer)} bytes received" if isinstance(answer, bytes) else _one_line(answer)
+                    reason = f"{what}, expected {request[1]} bytes from byte {request[0]} on"
             if len(came) == len(requests):
                 return [came[request] for request in requests]
             _log.debug("%s: %s", self._location, reason)
         raise RemoteError(
-            f"{self._location}: stopped coming ({reason}, {1 + len(PAUSES_S)} times); "
-            "check the network and the server and run again, or download the slide"
+            f"{self._location}: cannot be read any further ({reason}, {1 + len(PAUSES_S)} attempts); "
+            "check the network and the server and run the command again, or download the slide"
         )
 
     def _asked(self, requests: Sequence[Span]) -> Sequence[bytes | BaseException]:
@@ -129,15 +129,15 @@ class RemoteFile:
                 answers: Sequence[bytes | BaseException] = self._system.cat_ranges(
                     [self._path] * len(requests), starts, ends, on_error="return"
                 )
-        except Exception as err:  # each protocol has a library of its own, with errors of its own
+        except Exception as err:  # each protocol has its own library with its own errors
             return [err] * len(requests)
         return answers
 
     def _size(self) -> int:
-        """The size, from a file object of fsspec.
+        """Size of the file, from an fsspec file object.
 
-        Its last byte is read as well: there are servers that send the whole file when they are asked for a part, and
-        only the file object looks at the answer before it has come.
+        Its last byte is read as well: some servers answer a range request with the whole file, and only the file object
+        notices this before downloading it.
         """
         try:
             stream = self._system.open(self._path, "rb", cache_type="none")
@@ -150,7 +150,7 @@ class RemoteFile:
                 stream.read(1)
             except ValueError as err:
                 raise RemoteError(
-                    f"{self._location}: its server sends whole files only, expected one that answers range requests; "
+                    f"{self._location}: its server sends whole files only; expected support of range requests; "
                     "download the slide"
                 ) from err
             except Exception as err:  # as above
@@ -189,7 +189,7 @@ class RemoteStream(io.RawIOBase):
         return position
 
     def readinto(self, buffer: Any) -> int:
-        """See `io.RawIOBase`; as much as there is."""
+        """See `io.RawIOBase`; reads as much as there is."""
         view = memoryview(buffer).cast("B")
         count = max(0, min(len(view), self._file.n_bytes - self._position))
         first, end = self._position // BLOCK_BYTES, -(-(self._position + count) // BLOCK_BYTES)
@@ -201,7 +201,7 @@ class RemoteStream(io.RawIOBase):
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """Spans in ascending order, those with a small gap between them made one."""
+    """Spans in ascending order, merged where the gap between them is small."""
     requests: list[Span] = []
     for offset, count in sorted(set(spans)):
         start, length = requests[-1] if requests else (offset, 0)
@@ -227,10 +227,10 @@ def _file_system(location: str) -> tuple[Any, str]:
         system, path = fsspec.core.url_to_fs(location)
     except ImportError as err:
         raise RemoteError(
-            f"{location}: the package for its protocol is not installed ({_one_line(err)}); "
-            "pip install 'wsi-lpd[remote]' brings those for https:// and s3://"
+            f"{location}: the package for this protocol is not installed ({_one_line(err)}); "
+            "pip install 'wsi-lpd[remote]' adds https:// and s3://"
         ) from err
-    except Exception as err:  # settings of the protocol that its library does not take, among others
+    except Exception as err:  # for example options that the protocol's library does not accept
         raise RemoteError(
             f"{location}: {_one_line(err)}; expected https://, s3:// or another protocol of fsspec"
         ) from err
@@ -238,14 +238,14 @@ def _file_system(location: str) -> tuple[Any, str]:
 
 
 def _refusal(err: Exception) -> str:
-    """Why a file cannot be opened; to fsspec's HTTP, whatever happens is a missing file, with the cause behind it."""
+    """Why a file cannot be opened; fsspec's HTTP reports any failure as a missing file, with the cause attached."""
     cause = err.__cause__
     if isinstance(err, FileNotFoundError) and (
         cause is None or isinstance(cause, LookupError) or getattr(cause, "status", None) == 404
     ):
         return "no such file; check the address"
     reason = err if cause is None else cause
-    return f"cannot be opened ({_one_line(reason)}); check the address, the network and whether you may read it"
+    return f"cannot be opened ({_one_line(reason)}); check the address, the network and your permission to read it"
 
 
 def _one_line(err: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Slides through TiffSlide: remote files, and TIFFs whose compression or layout OpenSlide does not take."""
+"""Reads slides through TiffSlide: remote files, and TIFFs whose compression or layout OpenSlide does not support."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from wsi_lpd.slide.readers.byte_source import ByteSource
 from wsi_lpd.slide.readers.reader import levels_of
 from wsi_lpd.types import UInt8Array
 
-# tifffile logs what it stumbles over in damaged files and then raises; the error that we make of it is enough.
+# tifffile logs defects of damaged files before it raises; our error message is enough.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-# When one tile fails, zarr leaves the tasks of the others behind, and asyncio complains of each when Python ends.
+# When one tile fails, zarr abandons the tasks of the others, and asyncio logs each of them when Python exits.
 logging.getLogger("asyncio").addFilter(lambda record: not record.getMessage().startswith("Task was destroyed"))
 
 _TIFF_ERRORS = (
@@ -37,10 +37,10 @@ _TIFF_ERRORS = (
     MemoryError,  # a damaged header that asks for terabytes
     struct.error,
 )
-"""What tifffile, zarr and imagecodecs raise on damaged files, found by cutting and flipping bytes of real ones."""
+"""Exceptions of tifffile, zarr and imagecodecs on damaged files, found by truncating real files and flipping bytes."""
 
 _VENDORS = {"svs": "aperio", "scn": "leica", "bif": "ventana", "ndpi": "hamamatsu", "philips": "philips"}
-"""OpenSlide's names of the formats that tifffile knows."""
+"""OpenSlide's names of the formats that tifffile recognises."""
 
 
 class TiffSlideReader:
@@ -51,7 +51,7 @@ class TiffSlideReader:
     background = (255, 255, 255)
 
     def __init__(self, location: str, files: PerProcess[ByteSource] | None = None) -> None:
-        """Reads the file through `files`, or else where it lies."""
+        """Reads the file through `files` if given, else by its location."""
         self.location = location
         self._files = files
         self._handles = PerProcess(functools.partial(_open, location, files))
@@ -63,7 +63,7 @@ class TiffSlideReader:
             self.associated = tuple(handle.associated_images)
             self._codings = _codings(handle, location)
             self.vendor: str | None = _vendor(handle)
-            # Opening does not look at a single pixel; a codec that is not there shall tell before work begins.
+            # Opening reads no pixel; reading one here reports a missing codec before any work is done.
             self.read_region(0, 0, len(self.levels) - 1, 1, 1)
         except _TIFF_ERRORS as err:
             raise SlideError(f"{location}: TiffSlide cannot read it ({_one_line(err)})") from err
@@ -82,7 +82,7 @@ class TiffSlideReader:
         return self._codings[source].rgb(pixels, background=self.background)
 
     def forget(self) -> None:
-        """See `SlideReader`. Nothing is kept."""
+        """See `SlideReader`. There is no cache."""
 
     def close(self) -> None:
         """See `SlideReader`."""
@@ -115,7 +115,7 @@ def _open(location: str, files: PerProcess[ByteSource] | None) -> tiffslide.Tiff
 
 
 def _vendor(handle: tiffslide.TiffSlide) -> str:
-    """The format. TiffSlide itself states nothing for BIF and plain TIFFs, and for Philips who made the scanner."""
+    """The format under OpenSlide's name. TiffSlide itself states none for BIF, Philips and plain TIFFs."""
     tiff = handle.ts_tifffile
     return next((vendor for name, vendor in _VENDORS.items() if getattr(tiff, f"is_{name}")), "generic-tiff")
 
@@ -127,7 +127,7 @@ def _texts(handle: tiffslide.TiffSlide) -> dict[str, str]:
 
 
 def _first_at(position_px: int, downsample: float) -> int:
-    """The smallest level-0 coordinate that TiffSlide, which cuts fractions off, maps to `position_px`."""
+    """The smallest level-0 coordinate that TiffSlide, which truncates fractions, maps to `position_px`."""
     guess = int(position_px * downsample)
     return guess if int(guess / downsample) >= position_px else guess + 1
 

@@ -1,4 +1,4 @@
-"""Decoded native tiles that will be asked for again, each decoded once however many threads ask."""
+"""A cache of decoded native tiles; each is decoded once, however many threads request it."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ Promise: TypeAlias = "Future[UInt8Array]"
 
 
 class TileCache(Generic[Key]):
-    """Tiles that will be asked for again and others, each kind in a queue of its own that the oldest leaves first.
+    """Two least-recently-used queues: tiles that will be requested again, and all others.
 
-    Regions are read in bands. A tile on the border of two regions is needed again a whole band later; one inside a
-    region only where regions overlap by more than a tile, and then mostly soon.
+    Regions are read in bands. A tile on the border of two regions is needed again a whole band later; a tile inside a
+    region only if regions overlap by more than a tile, and then usually soon.
     """
 
     def __init__(self, *, kept_bytes: int, passing_bytes: int) -> None:
-        """Begins empty; `kept_bytes` can be raised (`hold`)."""
+        """Creates an empty cache; `hold` can raise `kept_bytes`."""
         self._lock = threading.Lock()
         self._kept: _Queue[Key] = _Queue(kept_bytes)
         self._passing: _Queue[Key] = _Queue(passing_bytes)
 
     def hold(self, kept_bytes: int) -> None:
-        """Makes room for as many bytes of tiles that will be asked for again, if there is less."""
+        """Raises the capacity for tiles that will be requested again to at least `kept_bytes`."""
         with self._lock:
             self._kept.raise_to(kept_bytes)
 
     def get(self, key: Key, decode: Callable[[], UInt8Array], *, keep: bool) -> UInt8Array:
-        """The tile of that key, shared with others: not to be written to.
+        """The tile of that key, shared with other callers: do not write to it.
 
-        A second thread that comes while the first one decodes waits for it.
+        A second thread that requests the tile while it is being decoded waits for the first one.
 
         Args:
             key: Of the tile.
-            decode: Makes it.
-            keep: Whether it is likely to be wanted again.
+            decode: Decodes the tile.
+            keep: Whether it is likely to be requested again.
         """
         with self._lock:
             tile, promise = self._entered(key, keep=keep)
@@ -53,13 +53,13 @@ class TileCache(Generic[Key]):
     def get_together(
         self, wanted: Sequence[tuple[Key, bool]], fetch: Callable[[list[Key]], Sequence[Callable[[], UInt8Array]]]
     ) -> list[UInt8Array]:
-        """Several tiles, where what they are decoded from is best fetched in one go; see `get`.
+        """Several tiles whose encoded bytes are best fetched in one batch; see `get`.
 
-        A thread waits for tiles that were asked for before its own, and for no others: none waits for ever.
+        A thread only waits for tiles that were requested before its own, so there is no deadlock.
 
         Args:
             wanted: Keys, each with its `keep`.
-            fetch: Makes of the keys that are not here, in the same order, what decodes each.
+            fetch: Takes the keys that are not cached and returns their decoders in the same order.
         """
         with self._lock:
             entered = [(key, *self._entered(key, keep=keep)) for key, keep in wanted]
@@ -75,7 +75,7 @@ class TileCache(Generic[Key]):
         return [_pixels(tile) for _, tile, _ in entered]
 
     def _entered(self, key: Key, *, keep: bool) -> tuple[UInt8Array | Promise, Promise | None]:
-        """The entry of a key, now the latest one, and the promise that this call has to keep; under the lock."""
+        """Entry of a key, moved to the end of its queue, and the promise this call must fulfil; needs the lock."""
         tile = self._kept.take(key)
         if tile is None:
             tile = self._passing.take(key)
@@ -107,7 +107,7 @@ class TileCache(Generic[Key]):
 
 
 class _Queue(Generic[Key]):
-    """Tiles, or promises of them, as they were last asked for. Only finished ones have a size, and only these leave."""
+    """Tiles, or promises of tiles, in order of their last request; only finished tiles count towards the size."""
 
     def __init__(self, capacity_bytes: int) -> None:
         self._capacity = capacity_bytes
@@ -127,7 +127,7 @@ class _Queue(Generic[Key]):
         return tile
 
     def put(self, key: Key, tile: UInt8Array | Promise) -> None:
-        """Enters a tile, or puts it in the place of its promise."""
+        """Adds a tile, or replaces its promise by it."""
         self._tiles[key] = tile
         if isinstance(tile, np.ndarray):
             self._n_bytes += tile.nbytes

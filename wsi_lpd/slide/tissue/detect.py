@@ -1,9 +1,8 @@
-"""Where there is tissue, decided on a thumbnail: pure array functions.
+"""Tissue detection on a thumbnail: pure array functions.
 
-Stain takes light away by colour: haematoxylin and eosin let the least through in green, DAB in blue. Shadows, dust,
-black borders and black ink take all colours alike. So tissue is where the optical density *differs* between channels
-(called chroma here), measured against the glass of the same slide, and where it does not differ in the way of coloured
-ink.
+Stains absorb some colours more than others: haematoxylin and eosin absorb most in green, DAB in blue. Shadows, dust,
+black borders and black ink absorb all colours alike. So tissue is where the optical density *differs* between the
+channels (called chroma here), relative to the glass of the same slide, and does not have the colour balance of ink.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from wsi_lpd.slide.tissue.ink import by_bands, channel_range, find_ink, optical_
 from wsi_lpd.types import AnyArray, BoolArray, Float32Array, Int64Array, UInt8Array
 
 _INK_HALO_UM: Final = 20.0
-"""Ink fades out over about this distance, into colours that tissue has as well."""
+"""Ink fades over about this distance, into colours that tissue also has."""
 
 _BLACK: Final = 20
-"""Borders that scanners fill with black reach this grey value after JPEG and smoothing."""
+"""Black borders added by scanners reach up to this grey value after JPEG compression and smoothing."""
 
 _LEAST_COLOUR: Final = 0.2
-"""Chroma of stain is 0.45 (thick folds) to 0.9 (eosin) of its highest density; of tinted shadows less than 0.2."""
+"""Chroma as a share of the highest density: 0.45 (thick folds) to 0.9 (eosin) in stains, below 0.2 in shadows."""
 
 _NO_MPP_SIDE_UM: Final = 20_000.0
-"""Without a resolution the thumbnail is taken to show a section of 2 cm: areas in um2 then keep their sense."""
+"""Without a resolution the thumbnail is assumed to show a section of 2 cm, so that areas in um2 keep their meaning."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +45,11 @@ class _Preset:
 
 
 _PRESETS: Final = {
-    # Chroma 0.04 is an eosin that takes 4 % of the light: JPEG noise on glass, smoothed over 16 um, stays below 0.02.
+    # Chroma 0.04 is an eosin that absorbs 4 % of the light: JPEG noise on glass, smoothed over 16 um, is below 0.02.
     "default": _Preset(
         least_chroma=0.04, most_chroma=0.10, grey_density=None, black_ink=True, close_um=40.0, hole_factor=1.0
     ),
-    # Fat is thin membranes around drops of about 100 um: they are bridged, and holes of that size are filled.
+    # Fat consists of thin membranes around drops of about 100 um: gaps are bridged, and holes of that size are filled.
     "pale": _Preset(
         least_chroma=0.025, most_chroma=0.04, grey_density=None, black_ink=True, close_um=120.0, hole_factor=8.0
     ),
@@ -61,12 +60,12 @@ _PRESETS: Final = {
 
 
 def tissue_from_thumbnail(rgb: UInt8Array, *, mpp: float | None, config: TissueConfig) -> BoolArray:
-    """Where the thumbnail shows stained tissue.
+    """Detects stained tissue on a thumbnail.
 
     Args:
         rgb: The slide at about `config.mpp`, (H, W, 3).
-        mpp: Micrometres per pixel of the thumbnail; None where nobody knows.
-        config: Preset and areas; its `mask` is not looked at here.
+        mpp: Micrometres per pixel of the thumbnail; None if unknown.
+        config: Preset and areas; its `mask` is ignored here.
 
     Returns:
         (H, W), True on tissue; all False on a blank slide.
@@ -85,15 +84,15 @@ def tissue_from_thumbnail(rgb: UInt8Array, *, mpp: float | None, config: TissueC
     found = _closed(found, preset.close_um / um_per_px)
     found &= free
     del free
-    give_back_freed_blocks()  # numbers of connected pieces take four bytes a pixel
+    give_back_freed_blocks()  # the labels of connected components take four bytes per pixel
     found = ~_without_small(~found, config.max_hole_um2 * preset.hole_factor / um_per_px**2)
     return _without_small(found, config.min_area_um2 / um_per_px**2)
 
 
 def looks_like_fluorescence(rgb: UInt8Array) -> bool:
-    """Whether the thumbnail is bright on dark: most of it dark, no glass, and little of medium brightness.
+    """Whether the thumbnail is bright on dark: mostly dark, no glass, and little of medium brightness.
 
-    A bright-field slide whose unscanned area was filled with black still has glass or a body of stained tissue.
+    A bright-field slide whose unscanned area is black still has glass or a large area of stained tissue.
     """
     lowest, luminance = channel_range(rgb)
     glass = ((luminance > 170) & (luminance - lowest < 30)).mean()
@@ -101,9 +100,9 @@ def looks_like_fluorescence(rgb: UInt8Array) -> bool:
 
 
 def glass_colour(rgb: UInt8Array) -> Float32Array:
-    """RGB of the empty glass: the commonest bright, nearly grey, flat colour; white where there is none.
+    """RGB of the empty glass: the most common bright, nearly grey, flat colour; near white if there is none.
 
-    Pure white is what scanners fill unscanned areas with, so it counts only where nothing else is bright.
+    Scanners fill unscanned areas with pure white, so it counts only if nothing else is bright.
     """
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     candidates: BoolArray = cv2.absdiff(grey, cv2.blur(grey, (5, 5))) <= 2
@@ -123,7 +122,7 @@ def _is_colourless(rgb: UInt8Array) -> BoolArray:
 
 
 def _histogram(image: AnyArray, chosen: BoolArray) -> Int64Array:
-    """How often each grey value (256,) occurs where `chosen` (H, W); row by row: counting takes 8 bytes a pixel."""
+    """Counts of each grey value (256,) where `chosen` (H, W); row by row, since counting takes 8 bytes per pixel."""
     counts = np.zeros(256, np.int64)
     for row, mask in zip(image, chosen, strict=True):
         counts += np.bincount(row[mask], minlength=256)
@@ -131,7 +130,7 @@ def _histogram(image: AnyArray, chosen: BoolArray) -> Int64Array:
 
 
 def _median(counts: Int64Array) -> float:
-    """The median of values that occur so often, as `np.median` defines it."""
+    """The median of a histogram (256,), as `np.median` defines it."""
     upto = np.cumsum(counts)
     middle = [(upto[-1] - 1) // 2, upto[-1] // 2]
     return float(np.searchsorted(upto, middle, side="right").mean())
@@ -151,7 +150,7 @@ def _is_stained(rgb: UInt8Array, glass: Float32Array, preset: _Preset) -> BoolAr
         return by_bands(lambda rows: of(optical_density(rows, glass)), rgb)
 
     has_colours = by_density(lambda density: chroma_of(density) >= 0.02).mean() >= 0.001
-    signal_of = chroma_of if has_colours else mean_of  # a grey scan: darkness is all there is to go by
+    signal_of = chroma_of if has_colours else mean_of  # in a grey scan only darkness shows tissue
     levels = by_density(lambda density: np.clip(signal_of(density) * 400, 0, 255).astype(np.uint8))
     otsu = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0] / 400
     least = np.clip(otsu, preset.least_chroma, preset.most_chroma)
@@ -165,7 +164,7 @@ def _is_stained(rgb: UInt8Array, glass: Float32Array, preset: _Preset) -> BoolAr
 
 
 def _closed(mask: BoolArray, diameter_px: float) -> BoolArray:
-    """Morphological closing by a disc: bridges gaps up to its diameter."""
+    """Morphological closing with a disc: bridges gaps up to its diameter."""
     size = 2 * round(diameter_px / 2) + 1
     if size < 3:
         return mask
@@ -176,7 +175,7 @@ def _closed(mask: BoolArray, diameter_px: float) -> BoolArray:
 
 
 def _without_small(mask: BoolArray, least_px: float) -> BoolArray:
-    """The mask without connected pieces of fewer pixels than `least_px`."""
+    """The mask without connected components of fewer than `least_px` pixels."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     keep = stats[:, cv2.CC_STAT_AREA] >= least_px
     keep[0] = False

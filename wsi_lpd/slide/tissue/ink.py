@@ -1,4 +1,4 @@
-"""Felt-pen marks on slides, told from stain by the balance of the colours they absorb."""
+"""Detects felt-pen marks, which differ from stains in the balance of the colours they absorb."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BAND_PX: Final = 2**18
 
 
 def optical_density(rgb: UInt8Array, glass: Float32Array) -> Float32Array:
-    """-ln of the share of light that passes, compared with the glass; at least 0, (H, W, 3)."""
+    """-ln of the transmitted share of light, relative to the glass; at least 0, (H, W, 3)."""
     values = np.arange(256, dtype=np.float32)[None, :, None]
     passed = np.maximum(values, 1.0) / glass
     of_value = np.maximum(-np.log(passed), np.float32(0))
@@ -25,17 +25,17 @@ def optical_density(rgb: UInt8Array, glass: Float32Array) -> Float32Array:
 def channel_range(image: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Lowest and highest of the three channels of (H, W, 3), each (H, W).
 
-    NumPy's own `min` and `max` along so short an axis take ten times as long.
+    NumPy's own `min` and `max` take ten times as long along such a short axis.
     """
     first, second, third = image[..., 0], image[..., 1], image[..., 2]
     return np.minimum(np.minimum(first, second), third), np.maximum(np.maximum(first, second), third)
 
 
 def by_bands(of: Callable[[UInt8Array], AnyArray], rgb: UInt8Array) -> AnyArray:
-    """What `of` makes of each pixel, a few rows at a time: the densities of a large thumbnail take much memory.
+    """Applies `of` to a few rows at a time, since the densities of a large thumbnail take much memory.
 
     Args:
-        of: From rows of the image (rows, W, 3) to as many rows (rows, W, ...), each pixel by itself.
+        of: A pixelwise function from rows of the image (rows, W, 3) to (rows, W, ...).
         rgb: (H, W, 3).
     """
     rows = max(1, _BAND_PX // rgb.shape[1])
@@ -43,18 +43,18 @@ def by_bands(of: Callable[[UInt8Array], AnyArray], rgb: UInt8Array) -> AnyArray:
 
 
 def find_ink(rgb: UInt8Array, glass: Float32Array, *, black: bool, halo_px: float) -> BoolArray:
-    """Where there is pen ink: a core that no stain looks like, and what is attached to it and looks alike.
+    """Detects pen ink: cores that look like no stain, and attached pixels of a similar colour.
 
-    Measured on real slides, as densities in red and blue over that in green: haematoxylin 0.5 and 0.55, eosin 0.2 and
-    0.6, blood 0.3 and 0.65; red ink below 0.2 and about 0.8; green and blue ink above 1.2 in red. Black ink takes all
-    colours nearly alike. Faint ink and some stains overlap (orange eosin, brown DAB, blue mucin), so ink is only
-    looked for around cores that are both of its colour and too dense for a stain at this scale.
+    Measured on real slides, as the density in red and in blue relative to green: haematoxylin 0.5 and 0.55, eosin 0.2
+    and 0.6, blood 0.3 and 0.65; red ink below 0.2 and about 0.8; green and blue ink above 1.2 in red. Black ink absorbs
+    all colours nearly alike. Faint ink overlaps with some stains (orange eosin, brown DAB, blue mucin), so ink is
+    searched for only around cores that have its colour and are too dense for a stain at this scale.
 
     Args:
-        rgb: (H, W, 3), without noise.
+        rgb: (H, W, 3), denoised.
         glass: Colour of the glass, (3,).
-        black: Look for black ink too; thick or very dark tissue resembles it.
-        halo_px: The mark is widened by this, since ink fades out.
+        black: Also detect black ink; thick or very dark tissue resembles it.
+        halo_px: Margin added around a mark, since ink fades.
     """
     found = np.zeros(rgb.shape[:2], bool)
     for signs in [_cold, _warm, *([_black] if black else [])]:
@@ -74,7 +74,7 @@ def _cold(density: Float32Array) -> UInt8Array:
     red, green, _ = cv2.split(density)
     return _signs(
         core=(red > 1.2 * green) & (red > 0.6),
-        # Over eosin, blue ink comes near to haematoxylin, but denser than nuclei at this scale.
+        # Over eosin, blue ink resembles haematoxylin, but is denser than nuclei at this scale.
         rim=((red > 1.1 * green) & (red > 0.1)) | ((red > 0.85 * green) & (red > 1.2)),
     )
 
@@ -85,7 +85,7 @@ def _warm(density: Float32Array) -> UInt8Array:
     is_red = (blue > 0.72 * green) & (blue < 1.3 * green)
     return _signs(
         core=is_red & (blue > 0.76 * green) & (red < 0.22 * green) & (green > 1.2),
-        # A single stroke of red felt pen is pinker than its cores (0.1 and 0.68), close to a vivid eosin.
+        # A single stroke of red felt pen is pinker than a core (0.1 and 0.68) and close to a vivid eosin.
         rim=(is_red & ((red < 0.3 * green) | (green > 0.8)) & (green > 0.08))
         | ((red < 0.12 * green) & (blue > 0.65 * green) & (blue < 1.3 * green) & (green > 0.5)),
     )
@@ -105,7 +105,7 @@ def _signs(*, core: BoolArray, rim: BoolArray) -> UInt8Array:
 
 
 def _grown(signs: UInt8Array) -> BoolArray:
-    """The connected pieces of cores and rims together that hold a pixel of a core."""
+    """The connected components of core and rim pixels that contain a core pixel."""
     is_core: BoolArray = signs == 2
     if not is_core.any():
         return is_core

@@ -30,7 +30,7 @@ def read_manual_mask(path: Path, slide: Slide, size_px: Size) -> BoolArray:
         SlideError: If the file is missing, broken, empty or has another shape than the slide.
     """
     if not path.is_file():
-        raise SlideError(f"tissue.mask {path}: no such file")
+        raise SlideError(f"tissue mask {path}: no such file")
     if path.name.lower().endswith((".geojson", ".json", ".geojson.gz", ".json.gz")):
         return _from_geojson(path, slide, size_px)
     return _from_image(path, slide, size_px)
@@ -42,7 +42,7 @@ def _from_image(path: Path, slide: Slide, size_px: Size) -> BoolArray:
         found = image.size_px.width / image.size_px.height
         if max(wanted / found, found / wanted) > 1 + _SHAPE_TOLERANCE:
             raise SlideError(
-                f"tissue.mask {path}: is {image.size_px.width}x{image.size_px.height}, expected the shape of "
+                f"tissue mask {path}: is {image.size_px.width}x{image.size_px.height}, expected the shape of "
                 f"{slide.name} ({slide.size_px.width}x{slide.size_px.height}, any scale)"
             )
         rgb = image.thumbnail(max(size_px))
@@ -57,9 +57,9 @@ def _from_geojson(path: Path, slide: Slide, size_px: Size) -> BoolArray:
     try:
         tissue = read_regions(path, slide_px=slide.size_px, bounds=slide.bounds).tissue()
     except OverlayError as err:
-        raise SlideError(f"tissue.mask {err}") from err
+        raise SlideError(f"tissue mask {err}") from err
     if not tissue:
-        raise SlideError(f"tissue.mask {path}: has no areas; draw annotations around the tissue and export them")
+        raise SlideError(f"tissue mask {path}: has no areas; draw annotations around the tissue and export them")
     mask = np.zeros((size_px.height, size_px.width), np.uint8)
     scale = np.array([size_px.width / slide.size_px.width, size_px.height / slide.size_px.height])
     for geometry in tissue:

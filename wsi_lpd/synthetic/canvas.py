@@ -1,4 +1,4 @@
-"""What all swatches are drawn with: one seamless square, its cells, fibres and randomness."""
+"""The canvas of a swatch: a seamless square with cells, fibres and random fields."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Layer:
     eosin: AnyArray
 
 
-class Bench:
-    """The table a swatch is drawn on; lengths in micrometres."""
+class Canvas:
+    """The canvas on which a swatch is drawn; lengths in micrometres."""
 
     def __init__(self, cells: Cells, px_per_um: float, rng: np.random.Generator) -> None:
         self.cells = cells
@@ -37,7 +37,7 @@ class Bench:
         return periodic_noise(self.side_px, max(wavelength_um * self.px_per_um, 1.0), self.rng, aspect)
 
     def pick(self, min_distance_um: float, keep: float = 1.0, where: Float32Array | None = None) -> Int64Array:
-        """Cells for nuclei: apart by a distance, a share of them kept, more likely where `where` is high."""
+        """Selects cells for nuclei at a minimum distance: a share `keep` of them, more where `where` is high."""
         chosen = thinned(self.cells, min_distance_um * self.px_per_um, self.rng)
         chance = np.full(len(chosen), keep)
         if where is not None:
@@ -48,7 +48,7 @@ class Bench:
     def nuclei(
         self, kind: NucleusKind, cells: Int64Array, angle: Float32Array | None = None, jitter_um: float = 0.6
     ) -> tuple[Float32Array, Float32Array]:
-        """Draws nuclei in the given cells, turned at random or along `angle` (radians, a field).
+        """Draws nuclei in the given cells, rotated at random or along `angle` (a field in radians).
 
         Returns:
             Haematoxylin density and cover (0 to 1), each (side, side).
@@ -66,7 +66,7 @@ class Bench:
         return stamp(self.side_px, stamps, centres, which)
 
     def flow(self, wavelength_um: float, swing: float) -> Float32Array:
-        """Direction of fibres in radians: a mean direction that swings smoothly by about `swing`, and ripples."""
+        """Direction of fibres in radians: a mean direction that varies smoothly by about `swing`, with ripples."""
         ripple = 0.26 * self.noise(26) + 0.20 * self.noise(11)
         return (self.rng.uniform(0, np.pi) + swing * self.noise(wavelength_um) + ripple).astype(np.float32)
 
@@ -80,7 +80,7 @@ class Bench:
         return np.asarray(smeared / smeared.std(), np.float32)
 
     def _smear(self, grain: Float32Array, angle: Float32Array, step: float, doublings: int) -> Float32Array:
-        """Sum along the flow over 2 ** doublings steps: a sum over 2 n steps is two sums over n, one moved on."""
+        """Sum along the flow over 2 ** doublings steps: a sum over 2 n steps is two sums over n, one shifted."""
         y, x = np.mgrid[: self.side_px, : self.side_px].astype(np.float32)
         dx, dy = np.cos(angle) * np.float32(step), np.sin(angle) * np.float32(step)
         total = grain
@@ -97,7 +97,7 @@ class Bench:
         return np.asarray(np.exp(-(gap**2)), np.float32)
 
     def _two_distances(self, sites: NDArray[np.float64]) -> tuple[Float32Array, Float32Array]:
-        half = self.side_px // 2  # asked at half resolution: the borders are soft
+        half = self.side_px // 2  # half resolution is enough, since the borders are soft
         y, x = np.mgrid[:half, :half] * 2 + 0.5
         wobble = [self.noise(6)[::2, ::2] * 0.8 * self.px_per_um for _ in range(2)]
         points = np.stack([(x + wobble[0]).ravel(), (y + wobble[1]).ravel()], axis=1) % self.side_px
@@ -107,7 +107,7 @@ class Bench:
         return np.asarray(large[..., 0], np.float32), np.asarray(large[..., 1], np.float32)
 
     def dust(self, density_per_mm2: float, radius_um: float, clump: Float32Array, strength: float) -> Float32Array:
-        """Round dark grains of many sizes, more of them where `clump` is high; haematoxylin density."""
+        """Haematoxylin density of round dark grains of many sizes, more frequent where `clump` is high."""
         n = round(density_per_mm2 * (self.side_px / self.px_per_um / 1000) ** 2)
         at = self.rng.uniform(0, self.side_px, (n * 3, 2))
         x, y = at.astype(np.int64).T
