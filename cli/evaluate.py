@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from wsi_lpd.data_sets import CODING_NAMES, INDEX_CODING
+
 from ._console import BarProgress, given, print_json, say, user_errors
 from ._options import ConfigOption, DeviceOption, JsonOption, SetOption, configured, optional
 from ._scores import reports_text
@@ -42,13 +44,10 @@ class RefinementChoice(StrEnum):
     GUIDED = "guided"
 
 
-class CodingChoice(StrEnum):
-    """What `--coding` takes: the keys of `wsi_lpd.evaluation.read.CODINGS`."""
+CodingChoice = StrEnum("CodingChoice", {name: name for name in CODING_NAMES})  # type: ignore[misc]
+"""What `--coding` takes."""
 
-    INDEX = "index"
-    BCSS_WSSS = "bcss-wsss"
-    LUAD_HISTOSEG = "luad-histoseg"
-    WSSS4LUAD = "wsss4luad"
+_INDEX = CodingChoice(INDEX_CODING)
 
 
 TruthOption = Annotated[
@@ -187,7 +186,7 @@ def evaluate(
     protocol: ProtocolOption = ProtocolChoice.BOTH,
     gate: GateOption = GateChoice.AUTO,
     refine: RefineOption = None,
-    coding: CodingOption = CodingChoice.INDEX,
+    coding: CodingOption = _INDEX,
     prediction_coding: PredictionCodingOption = None,
     truth_downsample: DownsampleOption = None,
     slide_mpp: ImageMppOption = None,

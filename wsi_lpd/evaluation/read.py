@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from wsi_lpd.classes import qupath_classes
+from wsi_lpd.data_sets import DATA_SETS, INDEX_CODING
 from wsi_lpd.errors import LabelError
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.raster.mask import read_mask
@@ -37,13 +38,10 @@ class Coding(NamedTuple):
 
 
 CODINGS: Final[Mapping[str, Coding]] = {
-    "index": Coding(None, first=1, background=0),
-    "bcss-wsss": Coding(("Tumor", "Stroma", "Immune cells", "Necrosis"), first=0, background=4),
-    "luad-histoseg": Coding(("Tumor", "Necrosis", "Immune cells", "Stroma"), first=0, background=4),
-    "wsss4luad": Coding(("Tumor", "Stroma", "Normal"), first=0, background=3),
+    INDEX_CODING: Coding(None, first=1, background=0),
+    **{data_set.coding: Coding(data_set.classes, first=0, background=data_set.background) for data_set in DATA_SETS},
 }
-"""`index` is ours: 0 is background and class i has the value i + 1. The data sets count classes from 0 and put
-background last; LUAD-HistoSeg has necrosis second."""
+"""The data sets count classes from 0 and put background last."""
 
 
 def coding_named(name: str) -> Coding:

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from wsi_lpd.data_sets import DATA_SETS
 from wsi_lpd.errors import LabelError
 from wsi_lpd.evaluation.groups import grouping
 from wsi_lpd.evaluation.read import Coding, MapSource, canonical_names, coding_named, mask_files, read_source
 from wsi_lpd.images.files import IMAGE_SUFFIXES
 from wsi_lpd.labels.folders import (
     IMAGE_FOLDERS,
-    KNOWN_SETS,
     MASK_FOLDERS,
     MASK_LABEL_FRACTION,
     SPLITS,
@@ -156,7 +156,7 @@ def open_true_folder(
     if names is not None:
         _same_classes(ours, names, str(folder))
     if image_mpp is None:
-        listed = next((k.mpp for k in KNOWN_SETS if k.name.lower() == coding), None)
+        listed = next((d.mpp for d in DATA_SETS if d.coding == coding), None)
         stated = stated_mpp([pair.image for pair in pairs])
         image_mpp = listed if stated is None else stated
     groups = tuple(group(pair.image.name) for pair in pairs)
