@@ -69,15 +69,10 @@ LAZY = [p for p, path in zip(PACKAGES, FILES, strict=True) if "lazy_names(" in p
 @pytest.mark.parametrize("package", [name for name in LAZY if not name.startswith("wsi_lpd.slide.")])
 def test_importing__is_light(package):
     heavy = ("torch", "timm", "zarr", "scipy", "distributed", "shapely", "numpy", "openslide", "cv2", "pydantic")
-    program = (
-        "import sys, time\nstart = time.perf_counter()\n"
-        f"import {package}\nseconds = time.perf_counter() - start\n"
-        f"print([name for name in {heavy!r} if name in sys.modules], seconds)"
-    )
+    program = f"import sys\nimport {package}\nprint([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    found, _, seconds = done.stdout.strip().rpartition(" ")
+    found = done.stdout.strip()
     if package == "wsi_lpd.methods":  # the configuration, which reads what the methods declare
         assert found == "['pydantic']"
         return
     assert found == "[]"
-    assert float(seconds) < 0.1
