@@ -231,7 +231,7 @@ def test_labels__csv_as_spreadsheets_write_it(tmp_path, make_store):
         ("store,index,Tumor\na.zarr,0,\n", "none of its 1 patches has a label"),
         ("store,index,Tumor,Tumor\na.zarr,0,1,1\n", r"p.csv:1: has the column 'Tumor' more than once"),
         ("store,index,Tumor\na.zarr,0,2\n", r"p.csv:2: column 'Tumor' has '2'; expected 1, 0 or an empty cell"),
-        ("store,index,Tumor\na.zarr,0,1\na.zarr,0\n", r"p.csv:3: has 2 cells; expected 3 as in the header"),
+        ("store,index,Tumor\na.zarr,0,1\na.zarr,0,1,7\n", r"p.csv:3: has 4 cells; expected 3 as in the header"),
         ("store,index,Tumor\na.zarr,99,1\n", r"p.csv:2: index is '99'; expected 0 to 5, as in a.zarr"),
         ("store,index,Tumor\na.zarr,-1,1\n", r"p.csv:2: index is '-1'"),
         (

@@ -103,7 +103,7 @@ def test_write__refuses_to_drop_a_labelled_row(path):
         ("store,index,x,y,Tumor\na.zarr,0,one,2,1\n", "csv:2: x, y are 'one', '2'"),
         ("store,index,x,y,Tumor\na.zarr,0,300.5,2,1\n", "csv:2: x, y are '300.5', '2'; expected integers"),
         ("store,index,x,y,Tumor\na.zarr,0,inf,2,1\n", "csv:2: x, y are 'inf', '2'; expected integers"),
-        ("store,index,x,y,Tumor\na.zarr,0,1\n", "csv:2: has 3 cells"),
+        ("store,index,x,y,Tumor\na.zarr,0,1,2,1,1\n", "csv:2: has 6 cells"),
     ],
 )
 def test_write__a_file_that_cannot_be_merged_is_left_alone(path, text, message):

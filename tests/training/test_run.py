@@ -357,3 +357,11 @@ def test_a_state_that_torch_cannot_write__is_one_line_and_leaves_the_one_before(
     assert "\n" not in str(caught.value)
     assert folder.load_state() == {"step": 3}
     assert [path.name for path in tmp_path.iterdir()] == [folder.state_path.name]
+
+
+def test_validation_patches_that_are_learnt_from__are_refused(labels_csv, tmp_path):
+    lines = labels_csv.read_text().splitlines()
+    part = labels_csv.with_name("val.csv")
+    part.write_text("\n".join([lines[0], *lines[5:9]]) + "\n")
+    with pytest.raises(TrainingError, match=r"--val: \d of its \d patches are in --labels too, such as "):
+        load_training_data([labels_csv], [part], load_config())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from wsi_lpd.api.mpp_table import SLIDE_COLUMNS, mpps_in
+from wsi_lpd.csv_table import CsvError, find_column, read_table
 from wsi_lpd.errors import SlideError
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ SLIDE_SUFFIXES: Final = (
 )  # fmt: skip
 """What is taken from a folder. DICOM is not: a series is many files and is named by one of them."""
 
-_SLIDE_COLUMNS: Final = ("slide", "wsi", "path", "file", "filename", "image")
 _STATED: Final = "--slide-mpp"
 
 
@@ -88,7 +87,12 @@ def slide_mpps(slide_mpp: SlideMpp, slides: Sequence[str], given: Slides = ()) -
     try:
         return dict.fromkeys(slides, float(slide_mpp))  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        return opened | _found_in(_read_mpps(Path(slide_mpp)), slides)  # type: ignore[arg-type]
+        path = Path(slide_mpp)  # type: ignore[arg-type]
+    if not path.is_file():
+        raise SlideError(
+            f"--slide-mpp {path}: expected a number such as 0.25, or a CSV file with the columns slide,mpp"
+        )
+    return opened | mpps_in(path, slides)
 
 
 def _as_sequence(slides: Slides) -> Sequence[str | os.PathLike[str] | Slide]:
@@ -102,22 +106,6 @@ def _location(slide: str | os.PathLike[str] | Slide) -> str:
 def _is_stated(slide: Slide) -> bool:
     """Whether whoever opened the slide stated its scale."""
     return slide.resolution is not None and slide.resolution.source == _STATED
-
-
-def _read_mpps(path: Path) -> dict[str, float]:
-    rows = _rows(path) if path.is_file() else []
-    column = _slide_column(rows[0]) if rows else None
-    if column is None or "mpp" not in rows[0]:
-        raise SlideError(
-            f"--slide-mpp {path}: expected a number such as 0.25, or a CSV file with the columns slide,mpp"
-        )
-    stated = {}
-    for number, row in enumerate(rows, start=2):
-        try:
-            stated[row[column]] = float(row["mpp"])
-        except ValueError as err:
-            raise SlideError(f"{path}:{number}: mpp is {row['mpp']!r}, expected a number such as 0.25") from err
-    return stated
 
 
 def _found_in(stated: Mapping[str, float], slides: Sequence[str]) -> dict[str, float]:
@@ -144,11 +132,14 @@ def _in_folder(folder: Path) -> list[str]:
 
 def _in_list(path: Path) -> list[str]:
     if path.suffix.lower() == ".csv":
-        rows = _rows(path)
-        column = _slide_column(rows[0]) if rows else None
+        try:
+            table = read_table(_text(path))
+        except CsvError as err:
+            raise SlideError(f"{path}:{err}") from err
+        column = find_column(table.header, SLIDE_COLUMNS)
         if column is None:
-            raise SlideError(f"{path}: expected a CSV file with the column slide")
-        names = [row[column] for row in rows]
+            raise SlideError(f"{path}: expected a CSV file with the column slide, found {', '.join(table.header)}")
+        names = [cells[column] for _, cells in table.rows]
     else:
         names = [line.strip() for line in _text(path).splitlines()]
     named = [name for name in names if name and not name.startswith("#")]
@@ -156,15 +147,6 @@ def _in_list(path: Path) -> list[str]:
         raise SlideError(f"{path}: lists no slides")
     # Names in a list are relative to the list, or to the working folder.
     return [str(path.parent / name) if (path.parent / name).exists() else name for name in named]
-
-
-def _slide_column(row: dict[str, str]) -> str | None:
-    return next((name for name in _SLIDE_COLUMNS if name in row), None)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""), restval="")
-    return [{(k or "").strip().lower(): (v or "").strip() for k, v in row.items() if k is not None} for row in reader]
 
 
 def _text(path: Path) -> str:

@@ -9,7 +9,12 @@ from wsi_lpd.errors import LabelError
 from wsi_lpd.qupath.classes import kind_of, name_problem
 
 STORE_COLUMNS: Final = ("store", "index", "slide", "x", "y", "tissue")
-GROUP_COLUMNS: Final = ("group", "patient", "slide")
+GROUP_COLUMNS: Final = (
+    "group", "patient", "patient_id", "case", "case_id", "subject", "subject_id", "donor", "donor_id",
+    "slide", "slide_id", "wsi",
+)  # fmt: skip
+"""What a split must not tear apart, the widest first; compared without case, spaces and underscores."""
+
 OTHER_COLUMNS: Final = ("image", "mask", "note", "notes", "comment", "comments")
 RESERVED: Final = frozenset({*STORE_COLUMNS, *GROUP_COLUMNS, *OTHER_COLUMNS})
 """Columns of a label table that are no classes, in any case."""

@@ -7,8 +7,6 @@ images: `image,<one per class>`, and optionally `mask`, `slide`, `group` or `pat
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +14,16 @@ from typing import Final
 
 import numpy as np
 
+from wsi_lpd.csv_table import CsvError, column_key, find_column, number_in, read_table
 from wsi_lpd.errors import LabelError, StoreError
 from wsi_lpd.images.files import common_side, image_size
 from wsi_lpd.labels.class_names import GROUP_COLUMNS, RESERVED
 from wsi_lpd.labels.table import UNKNOWN, LabelTable, MaskSource, PatchSource, Problems, find_class
 from wsi_lpd.stores.patches import PatchStore
 
-_NO_CLASS: Final = {*RESERVED, ""}
+_NO_CLASS: Final = {*map(column_key, RESERVED), ""}
 
-LABEL_OF_TEXT: Final = {"": UNKNOWN, "1": 1, "0": 0, "1.0": 1, "0.0": 0, "true": 1, "false": 0}
+LABEL_OF_TEXT: Final = {"": UNKNOWN, "1": 1, "0": 0, "1.0": 1, "0.0": 0, "true": 1, "false": 0, "1,0": 1, "0,0": 0}
 
 
 @dataclass
@@ -42,8 +41,8 @@ class Sheet:
     rows: list[tuple[int, list[str]]] = field(default_factory=list)
 
     def column(self, name: str) -> int | None:
-        """Index of a column, or None."""
-        return self.header.index(name) if name in self.header else None
+        """Index of a column, in any case, or None."""
+        return find_column(self.header, [name])
 
     def where(self, line: int) -> str:
         """A line in the form that error messages use."""
@@ -62,25 +61,14 @@ def read_sheet(path: Path) -> Sheet:
         raise LabelError(f"{path}: cannot be read ({err.strerror})") from err
     except UnicodeDecodeError as err:
         raise LabelError(f"{path}: is not UTF-8 text; save it as UTF-8 CSV") from err
-    first_line = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first_line.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     problems = Problems()
     try:
-        sheet = Sheet(path, [name.strip() for name in next(reader, [])])
-        for cells in reader:
-            stripped = [cell.strip() for cell in cells]
-            if not any(stripped):
-                continue
-            if len(stripped) != len(sheet.header):
-                problems.add(
-                    sheet.where(reader.line_num),
-                    f"has {len(stripped)} cells; expected {len(sheet.header)} as in the header",
-                )
-                continue
-            sheet.rows.append((reader.line_num, stripped))
-    except csv.Error as err:
-        raise LabelError(f"{path}:{reader.line_num}: is not valid CSV ({err})") from err
+        sheet = Sheet(path, *read_table(text))
+    except CsvError as err:
+        for problem in str(err).splitlines():
+            line, _, message = problem.partition(": ")
+            problems.add(f"{path}:{line}", message)
+        problems.raise_any()
     duplicates = {name for name in sheet.header if name and sheet.header.count(name) > 1}
     for name in sorted(duplicates):
         problems.add(sheet.where(1), f"has the column {name!r} more than once; rename or remove one")
@@ -127,7 +115,7 @@ def read_unlabelled_csv(path: Path) -> LabelTable:
 
 def _patch_sheet(path: Path) -> Sheet:
     sheet = read_sheet(path)
-    if not _is_over_stores(sheet) and "image" not in sheet.header:
+    if not _is_over_stores(sheet) and sheet.column("image") is None:
         raise LabelError(
             f"{path}: has the columns {', '.join(sheet.header) or '(none)'}; expected store and index "
             "(patches of a store) or image (image files), and one column per class"
@@ -138,11 +126,11 @@ def _patch_sheet(path: Path) -> Sheet:
 
 
 def _is_over_stores(sheet: Sheet) -> bool:
-    return "store" in sheet.header and "index" in sheet.header
+    return sheet.column("store") is not None and sheet.column("index") is not None
 
 
 def _class_columns(sheet: Sheet, classes: Sequence[str] | None) -> list[int]:
-    candidates = [name for name in sheet.header if name.casefold() not in _NO_CLASS]
+    candidates = [name for name in sheet.header if column_key(name) not in _NO_CLASS]
     if classes is None:
         if not candidates:
             raise LabelError(
@@ -185,7 +173,7 @@ def _table(
 def _over_stores(
     sheet: Sheet, rows: list[tuple[int, list[str]]], names: tuple[str, ...], labels: np.ndarray, problems: Problems
 ) -> LabelTable:
-    store_column, index_column = sheet.header.index("store"), sheet.header.index("index")
+    store_column, index_column = _place(sheet, "store"), _place(sheet, "index")
     stores = _open_stores(sheet, {cells[store_column]: line for line, cells in reversed(rows)}, problems)
     sources, groups = [], []
     for line, cells in rows:
@@ -218,26 +206,27 @@ def _open_stores(sheet: Sheet, first_lines: dict[str, int], problems: Problems) 
 
 def _checked_index(sheet: Sheet, line: int, cells: list[str], store: PatchStore, text: str, problems: Problems) -> int:
     """Index of the row's patch, after checking that the store still contains that patch."""
-    if not text.isdecimal() or int(text) >= len(store):
+    index = _whole_number(text)
+    if index is None or not 0 <= index < len(store):
         problems.add(sheet.where(line), f"index is {text!r}; expected 0 to {len(store) - 1}, as in {store.path.name}")
         return 0
     for axis, name in enumerate(("x", "y")):
         place = sheet.column(name)
         stated = "" if place is None else cells[place]
-        held = int(store.coords[int(text), axis])
-        if stated and _number(stated) != held:
+        held = int(store.coords[index, axis])
+        if stated and number_in(stated) != held:
             problems.add(
                 sheet.where(line),
-                f"patch {text} of {store.path.name} lies at {name} = {held}, but the file has {stated}: the store was "
+                f"patch {index} of {store.path.name} lies at {name} = {held}, but the file has {stated}: the store was "
                 "made again since; run tile again to update the file",
             )
-    return int(text)
+    return index
 
 
 def _over_images(
     sheet: Sheet, rows: list[tuple[int, list[str]]], names: tuple[str, ...], labels: np.ndarray, problems: Problems
 ) -> LabelTable:
-    image_column, mask_column = sheet.header.index("image"), sheet.column("mask")
+    image_column, mask_column = _place(sheet, "image"), sheet.column("mask")
     sources, groups, sizes = [], [], []
     masks: list[MaskSource | None] = []
     for line, cells in rows:
@@ -264,6 +253,7 @@ def _over_images(
 
 
 def _group(sheet: Sheet, cells: list[str]) -> str:
+    """The widest thing that the row says it comes from: a patient rather than a slide."""
     for name in GROUP_COLUMNS:
         place = sheet.column(name)
         if place is not None and cells[place]:
@@ -271,8 +261,13 @@ def _group(sheet: Sheet, cells: list[str]) -> str:
     return ""
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def _place(sheet: Sheet, name: str) -> int:
+    place = sheet.column(name)
+    assert place is not None
+    return place
+
+
+def _whole_number(text: str) -> int | None:
+    """A whole number, which pandas may have written as `14.0`."""
+    number = number_in(text)
+    return int(number) if number is not None and number.is_integer() else None

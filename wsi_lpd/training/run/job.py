@@ -90,6 +90,7 @@ def load_training_data(
     table = read_labels(labels, classes=classes)
     if validation:
         data = TrainingData(table, read_labels(validation, classes=table.classes))
+        _check_apart(data.training, data.validation)
     else:
         data = TrainingData(*split_by_group(table, fraction=config.train.val_fraction, seed=config.train.seed))
     for warning in one_sided_classes(data.training):
@@ -99,6 +100,23 @@ def load_training_data(
     store = MaskStore.open(masks)
     store.check_fits(data.training)
     return replace(data, pseudo_masks=store)
+
+
+def _check_apart(training: LabelTable, validation: LabelTable | None) -> None:
+    """Refuses patches that are to be learnt from and judged on; warns of slides and patients on both sides."""
+    if validation is None:
+        return
+    shared = set(training.sources) & set(validation.sources)
+    if shared:
+        source = min(shared, key=lambda s: (str(s.path), s.index or 0))
+        index = "" if source.index is None else f" patch {source.index}"
+        raise TrainingError(
+            f"--val: {len(shared)} of its {len(validation)} patches are in --labels too, such as {source.path}{index}; "
+            "a score on them says nothing. Remove them from one of the two"
+        )
+    both = sorted(set(training.groups) & set(validation.groups))
+    if both:
+        logger.warning("--val: %d of its slides or patients are in --labels too, such as %s", len(both), both[0])
 
 
 def one_sided_classes(table: LabelTable) -> list[str]:
