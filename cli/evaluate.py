@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from wsi_lpd.datasets import DATA_SETS
+
 from ._console import BarProgress, given, print_json, say, user_errors
 from ._options import ConfigOption, DeviceOption, JsonOption, SetOption, configured, optional
 from ._scores import reports_text
@@ -43,12 +45,13 @@ class RefinementChoice(StrEnum):
 
 
 class CodingChoice(StrEnum):
-    """What `--coding` takes: the keys of `wsi_lpd.evaluation.read.CODINGS`."""
+    """What `--coding` takes: ours and those of the public data sets, the keys of `wsi_lpd.evaluation.read.CODINGS`."""
 
+    _ignore_ = "members known"
+    members = vars()
     INDEX = "index"
-    BCSS_WSSS = "bcss-wsss"
-    LUAD_HISTOSEG = "luad-histoseg"
-    WSSS4LUAD = "wsss4luad"
+    for known in DATA_SETS:
+        members[known.key.replace("-", "_").upper()] = known.key
 
 
 TruthOption = Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from wsi_lpd.api.batch import Tell, own_errors, silent
 from wsi_lpd.api.options import PathLike, Settings, class_names, configuration, one_of, optional_path
+from wsi_lpd.datasets import DATA_SETS
 from wsi_lpd.errors import OptionError
 from wsi_lpd.progress import SILENT, Progress
 
@@ -38,7 +39,7 @@ GATES: Final[dict[str, tuple[GateName, ...]]] = {
 """What each value of `--gate` but `auto` predicts with."""
 
 REFINEMENTS: Final = ("none", "pamr", "guided")
-CODINGS: Final = ("index", "bcss-wsss", "luad-histoseg", "wsss4luad")
+CODINGS: Final = ("index", *(known.key for known in DATA_SETS))
 """The keys of `wsi_lpd.evaluation.read.CODINGS`, which a test compares; importing those takes NumPy."""
 
 

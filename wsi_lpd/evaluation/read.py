@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from wsi_lpd.classes import qupath_classes
+from wsi_lpd.datasets import DATA_SETS
 from wsi_lpd.errors import LabelError
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.raster.mask import read_mask
@@ -38,12 +39,10 @@ class Coding(NamedTuple):
 
 CODINGS: Final[Mapping[str, Coding]] = {
     "index": Coding(None, first=1, background=0),
-    "bcss-wsss": Coding(("Tumor", "Stroma", "Immune cells", "Necrosis"), first=0, background=4),
-    "luad-histoseg": Coding(("Tumor", "Necrosis", "Immune cells", "Stroma"), first=0, background=4),
-    "wsss4luad": Coding(("Tumor", "Stroma", "Normal"), first=0, background=3),
+    **{known.key: Coding(known.names, first=0, background=known.background) for known in DATA_SETS},
 }
 """`index` is ours: 0 is background and class i has the value i + 1. The data sets count classes from 0 and put
-background last; LUAD-HistoSeg has necrosis second."""
+background last (`wsi_lpd.datasets`)."""
 
 
 def coding_named(name: str) -> Coding:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from wsi_lpd.datasets import DATA_SETS, DataSet
 from wsi_lpd.errors import LabelError
 from wsi_lpd.images.files import IMAGE_SUFFIXES, common_side, image_size, read_index_mask
 from wsi_lpd.labels.table import UNKNOWN, Int8Array, LabelTable, MaskSource, PatchSource, Problems
@@ -30,29 +30,6 @@ SPLITS: Final = {"train": ("train", "training"), "val": ("val", "valid", "valida
 IMAGE_FOLDERS: Final = ("img", "image", "images")
 MASK_FOLDERS: Final = ("mask", "masks")
 
-
-@dataclass(frozen=True)
-class KnownSet:
-    """A published data set as its file names show it.
-
-    Attributes:
-        name: Of the data set.
-        separator: Between two digits of a label.
-        classes: In the order of the digits, and of the mask's values.
-        mpp: Micrometres per pixel of its patches.
-    """
-
-    name: str
-    separator: str
-    classes: tuple[str, ...]
-    mpp: float
-
-
-KNOWN_SETS: Final = (
-    KnownSet("BCSS-WSSS", "", ("TUM", "STR", "LYM", "NEC"), 0.25),
-    KnownSet("LUAD-HistoSeg", " ", ("TE", "NEC", "LYM", "TAS"), 1.0),
-    KnownSet("WSSS4LUAD", ", ", ("tumor", "stroma", "normal"), 1.0),
-)
 
 _LABEL: Final = re.compile(r"[01]+|[01](?: [01])+|[01](?:, ?[01])+")
 _TCGA_PATIENT: Final = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}")
@@ -135,15 +112,15 @@ def _image_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
 
 
-def _classes(path: Path, texts: list[str], classes: Sequence[str] | None) -> tuple[KnownSet | None, tuple[str, ...]]:
+def _classes(path: Path, texts: list[str], classes: Sequence[str] | None) -> tuple[DataSet | None, tuple[str, ...]]:
     if classes is not None:
         return None, tuple(classes)
     separator, n_digits = _form(texts[0])
-    for known in KNOWN_SETS:
-        if known.separator == separator and len(known.classes) == n_digits:
-            logger.info("%s: labels read as %s (%s)", path, ", ".join(known.classes), known.name)
-            return known, known.classes
-    forms = "; ".join(f"{len(k.classes)} digits parted by {k.separator!r} ({k.name})" for k in KNOWN_SETS)
+    for known in DATA_SETS:
+        if known.separator == separator and len(known.labels) == n_digits:
+            logger.info("%s: labels read as %s (%s)", path, ", ".join(known.labels), known.name)
+            return known, known.labels
+    forms = "; ".join(f"{len(k.labels)} digits parted by {k.separator!r} ({k.name})" for k in DATA_SETS)
     raise LabelError(
         f"{path}: labels such as [{texts[0]}] are of no known data set ({forms}); name the class of each digit with "
         "--classes"
