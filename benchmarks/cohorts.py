@@ -35,7 +35,7 @@ FIRST_SEED = 5000
 """Slides that neither the demo nor the tests use."""
 HELD_OUT_SEED_STEP = 1000
 
-(WSSS4LUAD,) = (known for known in DATA_SETS if known.name == "WSSS4LUAD")
+(WSSS4LUAD,) = (entry for entry in DATA_SETS if entry.name == "WSSS4LUAD")
 WSSS4LUAD_PATCH_PX = 112
 WSSS4LUAD_STRIDE_PX = 56
 WSSS4LUAD_SPLIT_SEED = 0

@@ -47,11 +47,11 @@ class RefinementChoice(StrEnum):
 class CodingChoice(StrEnum):
     """What `--coding` takes: ours and those of the public data sets, the keys of `wsi_lpd.evaluation.read.CODINGS`."""
 
-    _ignore_ = "members known"
+    _ignore_ = "members entry"
     members = vars()
     INDEX = "index"
-    for known in DATA_SETS:
-        members[known.key.replace("-", "_").upper()] = known.key
+    for entry in DATA_SETS:
+        members[entry.key.replace("-", "_").upper()] = entry.key
 
 
 TruthOption = Annotated[

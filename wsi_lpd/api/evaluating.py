@@ -39,7 +39,7 @@ GATES: Final[dict[str, tuple[GateName, ...]]] = {
 """What each value of `--gate` but `auto` predicts with."""
 
 REFINEMENTS: Final = ("none", "pamr", "guided")
-CODINGS: Final = ("index", *(known.key for known in DATA_SETS))
+CODINGS: Final = ("index", *(entry.key for entry in DATA_SETS))
 """The keys of `wsi_lpd.evaluation.read.CODINGS`, which a test compares; importing those takes NumPy."""
 
 

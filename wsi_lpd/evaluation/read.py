@@ -39,7 +39,7 @@ class Coding(NamedTuple):
 
 CODINGS: Final[Mapping[str, Coding]] = {
     "index": Coding(None, first=1, background=0),
-    **{known.key: Coding(known.names, first=0, background=known.background) for known in DATA_SETS},
+    **{entry.key: Coding(entry.names, first=0, background=entry.background) for entry in DATA_SETS},
 }
 """`index` is ours: 0 is background and class i has the value i + 1. The data sets count classes from 0 and put
 background last (`wsi_lpd.datasets`)."""

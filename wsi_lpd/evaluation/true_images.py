@@ -157,9 +157,9 @@ def open_true_folder(
         names = _spelt_like(ours, names)
         _same_classes(ours, names, str(folder))
     if image_mpp is None:
-        known = data_set(coding)
+        entry = data_set(coding)
         stated = stated_mpp([pair.image for pair in pairs])
-        image_mpp = known.mpp if stated is None and known is not None else stated
+        image_mpp = entry.mpp if stated is None and entry is not None else stated
     groups = tuple(group(pair.image.name) for pair in pairs)
     warnings = (*_scale_warnings(folder, image_mpp, model_mpp), *_unused_warnings(pairs))
     return TrueFolder(ours, image_mpp, model_mpp, pairs, groups, meaning, names, warnings)

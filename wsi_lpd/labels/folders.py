@@ -62,11 +62,11 @@ def read_label_folder(path: Path, *, classes: Sequence[str] | None = None) -> La
         problems.raise_any()
     if not n_labelled:
         return _from_masks(path, images, mask_folder, classes)
-    known, names = _classes(path, [text for text in texts if text is not None], classes)
+    entry, names = _classes(path, [text for text in texts if text is not None], classes)
     labels = _digits(images, [text or "" for text in texts], names, problems)
     sizes = _sizes(images, problems)
     problems.raise_any()
-    mpp = stated_mpp(images) if stated_mpp(images) is not None or known is None else known.mpp
+    mpp = stated_mpp(images) if stated_mpp(images) is not None or entry is None else entry.mpp
     return _table(images, names, labels, sizes, mpp, _masks(images, mask_folder, len(names)), name=str(path))
 
 
@@ -116,10 +116,10 @@ def _classes(path: Path, texts: list[str], classes: Sequence[str] | None) -> tup
     if classes is not None:
         return None, tuple(classes)
     separator, n_digits = _form(texts[0])
-    for known in DATA_SETS:
-        if known.separator == separator and len(known.labels) == n_digits:
-            logger.info("%s: labels read as %s (%s)", path, ", ".join(known.labels), known.name)
-            return known, known.labels
+    for entry in DATA_SETS:
+        if entry.separator == separator and len(entry.labels) == n_digits:
+            logger.info("%s: labels read as %s (%s)", path, ", ".join(entry.labels), entry.name)
+            return entry, entry.labels
     forms = "; ".join(f"{len(k.labels)} digits parted by {k.separator!r} ({k.name})" for k in DATA_SETS)
     raise LabelError(
         f"{path}: labels such as [{texts[0]}] are of no known data set ({forms}); name the class of each digit with "
