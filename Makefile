@@ -3,17 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: env demo test lint test-slow test-gpu bench bench-methods wheel clean
+.PHONY: env demo config test lint test-slow test-gpu bench bench-methods wheel clean
 
 env: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml setup.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
 demo: env        ## synthetic slides -> patches -> training -> tissue map of a slide never seen, and its mIoU
 	$(BIN)/wsi-lpd demo --out demo
+
+config: env     ## configs/default.yaml and docs/configuration.md, from the descriptions of the settings in the code
+	$(BIN)/python -m wsi_lpd.config.document
 
 lint: env
 	$(BIN)/ruff check .

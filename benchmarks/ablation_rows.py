@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from wsi_lpd.config import methods
 from wsi_lpd.evaluation.protocols import GateName
 from wsi_lpd.prediction.refine import RefinementName
 
@@ -41,17 +42,14 @@ class Row:
 
 
 FIRST_STAGES: Mapping[str, Row] = {
-    "cam": Row("one prototype per class, labels alone", ("method=cam",)),
-    "pbip": Row("fixed k-means bank, refiner", ("method=pbip",)),
-    "lpd-reference": Row("the published recipe, its defects on", ("method=lpd-reference",)),
-    "pscl": Row("linear classifier, contrast of sure positions", ("method=pscl",)),
-    "mlps": Row("linear classifier, dropout attention", ("method=mlps",)),
-    "tpro": Row(
-        "text vectors (here a stand-in), knowledge attention", ("method=tpro", f"model.vectors={VECTORS_FILE}")
-    ),
-    "uam": Row("clusters of features, reconstructed", ("method=uam",)),
-    "lpd": Row("the default", ("method=lpd",)),
+    spec.name: Row(
+        spec.summary,
+        (f"method={spec.name}", *([f"model.vectors={VECTORS_FILE}"] if spec.prototypes == "file" else [])),
+    )
+    for spec in reversed(list(methods().values()))
+    if not spec.learns_from_masks
 }
+"""Every method that learns from labels, the default last; vectors from text are a stand-in."""
 
 
 def second_stage(name: str) -> Row:

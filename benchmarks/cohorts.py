@@ -19,6 +19,7 @@ from sizes import BenchSize
 from text_vectors import write_stand_in
 
 from wsi_lpd.config import load_config
+from wsi_lpd.datasets import DATA_SETS
 from wsi_lpd.errors import ConfigError
 from wsi_lpd.evaluation.true_images import TrueImage, open_true_folder
 from wsi_lpd.files import replacing, write_text
@@ -34,9 +35,7 @@ FIRST_SEED = 5000
 """Slides that neither the demo nor the tests use."""
 HELD_OUT_SEED_STEP = 1000
 
-WSSS4LUAD_CLASSES = ("Tumor", "Stroma", "Normal")
-WSSS4LUAD_MPP = 1.0
-"""The set is at 10x, about 1 um per pixel."""
+(WSSS4LUAD,) = (entry for entry in DATA_SETS if entry.name == "WSSS4LUAD")
 WSSS4LUAD_PATCH_PX = 112
 WSSS4LUAD_STRIDE_PX = 56
 WSSS4LUAD_SPLIT_SEED = 0
@@ -108,7 +107,7 @@ def patch_settings(cohort: str, size: BenchSize) -> tuple[str, ...]:
     """What training needs to know of a cohort's patches."""
     if cohort == "synthetic":
         return (f"tile.mpp={size.mpp}", f"tile.patch_px={size.patch_px}")
-    return (f"tile.mpp={WSSS4LUAD_MPP}", f"tile.patch_px={WSSS4LUAD_PATCH_PX}")
+    return (f"tile.mpp={WSSS4LUAD.mpp}", f"tile.patch_px={WSSS4LUAD_PATCH_PX}")
 
 
 def write_share(labels: Path, to: Path, share: float) -> None:
@@ -173,13 +172,13 @@ def wsss4luad_cohort(folder: Path, data: Path) -> Cohort:
         learning, scored = split_in_halves(images, WSSS4LUAD_SPLIT_SEED)
         cut_patches(learning, folder / "patches")
         names = {path.stem for path in scored}
-        whole = open_true_folder(data, classes=WSSS4LUAD_CLASSES, model_mpp=WSSS4LUAD_MPP, coding="wsss4luad")
+        whole = open_true_folder(data, classes=WSSS4LUAD.names, model_mpp=WSSS4LUAD.mpp, coding=WSSS4LUAD.key)
         chosen = [i for i, pair in enumerate(whole.pairs) if pair.name in names]
         pairs, groups = tuple(whole.pairs[i] for i in chosen), tuple(whole.groups[i] for i in chosen)
         for image in replace(whole, pairs=pairs, groups=groups):
             keep(folder, image)
         _mark_ready(folder, made_from)
-    write_stand_in(cohort.vectors, WSSS4LUAD_CLASSES)
+    write_stand_in(cohort.vectors, WSSS4LUAD.names)
     return cohort
 
 
@@ -187,7 +186,7 @@ def split_in_halves(images: Sequence[Path], seed: int) -> tuple[list[Path], list
     """Splits at random, and evenly among images that hold the same classes: normal tissue is in few of them."""
     shuffled = [images[i] for i in np.random.default_rng(seed).permutation(len(images))]
     masks = {path: _mask_of(path) for path in images}
-    ordered = sorted(shuffled, key=lambda path: [int((masks[path] == c).any()) for c in range(len(WSSS4LUAD_CLASSES))])
+    ordered = sorted(shuffled, key=lambda path: [int((masks[path] == c).any()) for c in range(len(WSSS4LUAD.names))])
     return ordered[::2], ordered[1::2]
 
 
@@ -202,7 +201,7 @@ def cut_patches(images: Sequence[Path], out: Path) -> Path:
         for y in range(0, mask.shape[0] - side + 1, WSSS4LUAD_STRIDE_PX):
             for x in range(0, mask.shape[1] - side + 1, WSSS4LUAD_STRIDE_PX):
                 part = mask[y : y + side, x : x + side]
-                present = [int((part == c).mean() >= LEAST_SHARE) for c in range(len(WSSS4LUAD_CLASSES))]
+                present = [int((part == c).mean() >= LEAST_SHARE) for c in range(len(WSSS4LUAD.names))]
                 if not any(present):
                     continue
                 name = f"{path.stem}-{x}-{y}.png"
@@ -210,7 +209,7 @@ def cut_patches(images: Sequence[Path], out: Path) -> Path:
                 rows.append([name, path.stem, *present])
     table = out / "patches.csv"
     with replacing(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([["image", "slide", *WSSS4LUAD_CLASSES], *rows])
+        csv.writer(stream).writerows([["image", "slide", *WSSS4LUAD.names], *rows])
     return table
 
 

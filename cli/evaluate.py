@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from wsi_lpd.data_sets import CODING_NAMES, INDEX_CODING
+from wsi_lpd.datasets import DATA_SETS
 
 from ._console import BarProgress, given, print_json, say, user_errors
 from ._options import ConfigOption, DeviceOption, JsonOption, SetOption, configured, optional
@@ -44,10 +44,14 @@ class RefinementChoice(StrEnum):
     GUIDED = "guided"
 
 
-CodingChoice = StrEnum("CodingChoice", {name: name for name in CODING_NAMES})  # type: ignore[misc]
-"""What `--coding` takes."""
+class CodingChoice(StrEnum):
+    """What `--coding` takes: ours and those of the public data sets, the keys of `wsi_lpd.evaluation.read.CODINGS`."""
 
-_INDEX = CodingChoice(INDEX_CODING)
+    _ignore_ = "members entry"
+    members = vars()
+    INDEX = "index"
+    for entry in DATA_SETS:
+        members[entry.key.replace("-", "_").upper()] = entry.key
 
 
 TruthOption = Annotated[
@@ -186,7 +190,7 @@ def evaluate(
     protocol: ProtocolOption = ProtocolChoice.BOTH,
     gate: GateOption = GateChoice.AUTO,
     refine: RefineOption = None,
-    coding: CodingOption = _INDEX,
+    coding: CodingOption = CodingChoice.INDEX,
     prediction_coding: PredictionCodingOption = None,
     truth_downsample: DownsampleOption = None,
     slide_mpp: ImageMppOption = None,

@@ -156,7 +156,7 @@ def test_every_room__is_watched():
 
 def test_no_folder__outgrows_one_look():
     counts = {str(folder.relative_to(ROOT)): len([*folder.glob("*.py")]) for folder in [PACKAGE, *PACKAGE.rglob("*/")]}
-    assert {name: count for name, count in counts.items() if count > 18} == {}  # at most 16 modules and `__init__.py`
+    assert {name: count for name, count in counts.items() if count > 17} == {}  # at most 16 modules and `__init__.py`
 
 
 def test_dask__is_known_to_one_room():

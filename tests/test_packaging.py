@@ -1,18 +1,20 @@
 """What is installed is what is there."""
 
-import tomllib
+import runpy
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_every_package__is_named_in_pyproject():
-    with (ROOT / "pyproject.toml").open("rb") as stream:
-        named = set(tomllib.load(stream)["tool"]["setuptools"]["packages"])
+def test_every_package__is_installed(monkeypatch):
+    installed = {}
+    monkeypatch.setattr("setuptools.setup", installed.update)
+    monkeypatch.chdir(ROOT)
+    runpy.run_path("setup.py")
     found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "wsi_lpd").rglob("__init__.py")} | {
         "wsi_lpd_cli"
     }
-    assert named == found
+    assert set(installed["packages"]) == found
 
 
 def test_the_command_line__is_flat_and_imports_itself_relatively():

@@ -14,7 +14,6 @@ import wsi_lpd.api
 from wsi_lpd.api import evaluating
 from wsi_lpd.api.model import SegmentOptions
 from wsi_lpd.config import Config
-from wsi_lpd.data_sets import CODING_NAMES
 from wsi_lpd.evaluation.read import CODINGS
 from wsi_lpd_cli.evaluate import GateChoice, ProtocolChoice, RefinementChoice
 from wsi_lpd_cli.main import app
@@ -86,7 +85,7 @@ def test_a_loaded_model__segments_with_the_same_keywords():
 
 
 def test_the_choices_of_evaluate__are_those_of_the_library():
-    assert set(CODING_NAMES) == set(CODINGS)
+    assert set(evaluating.CODINGS) == set(CODINGS)
     assert {choice.value for choice in ProtocolChoice} == set(evaluating.PROTOCOLS)
     assert {choice.value for choice in GateChoice} == {"auto", *evaluating.GATES}
     assert {choice.value for choice in RefinementChoice} == set(evaluating.REFINEMENTS)

@@ -80,6 +80,13 @@ def test_classes__must_be_the_models(tmp_path):
         list(opened(folder, named=None))
 
 
+def test_a_model_of_label_folders__is_scored_under_the_coding_of_its_data_set(tmp_path):
+    """Labels in file names of WSSS4LUAD give the class `normal`, the data set's masks hold `Normal`."""
+    folder = image_folder(tmp_path / "t")
+    found = opened(folder, classes=("tumor", "stroma", "normal"), named=None, coding="wsss4luad")
+    assert found.names == found.classes == ("Tumor", "Stroma", "normal")
+
+
 def test_the_scale__comes_from_option_names_or_data_set(tmp_path):
     plain = opened(image_folder(tmp_path / "t"))
     assert plain.image_mpp is None

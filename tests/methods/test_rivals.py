@@ -19,7 +19,7 @@ from wsi_lpd.methods.uam import loss as uam
 from wsi_lpd.methods.uam.loss import assignment_loss, nearest_centres
 from wsi_lpd.models.gradcam import _as_maps, grad_cams
 from wsi_lpd.models.heads.knowledge import KnowledgeAttention
-from wsi_lpd.models.network import build_network
+from wsi_lpd.models.saved.load import network_for
 from wsi_lpd.prototypes.report import find_prototypes
 
 CLASSES = ("Tumor", "Stroma", "Necrosis")
@@ -31,7 +31,7 @@ def configured(method, *settings):
 
 def built(config, *, seed=0):
     torch.manual_seed(seed)
-    return build_network(config.model, n_classes=3)
+    return network_for(config, n_classes=3)
 
 
 @pytest.fixture

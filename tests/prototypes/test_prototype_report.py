@@ -169,6 +169,6 @@ def test_labels_of_other_classes__are_refused(run, labels_csv, tmp_path):
     other.write_text("image,Bone,Fat\np0.png,1,0\n")
     done = command("--model", run, "--labels", other, "--out", tmp_path)
     assert done.exit_code == 1
-    assert "has no column" in done.stderr
+    assert "has no class column" in done.stderr
     assert CLASSES[0] in done.stderr
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from wsi_lpd.api.batch import Tell, own_errors, silent
 from wsi_lpd.api.options import PathLike, Settings, class_names, configuration, one_of, optional_path
-from wsi_lpd.data_sets import CODING_NAMES
+from wsi_lpd.datasets import DATA_SETS
 from wsi_lpd.errors import OptionError
 from wsi_lpd.progress import SILENT, Progress
 
@@ -39,6 +39,8 @@ GATES: Final[dict[str, tuple[GateName, ...]]] = {
 """What each value of `--gate` but `auto` predicts with."""
 
 REFINEMENTS: Final = ("none", "pamr", "guided")
+CODINGS: Final = ("index", *(entry.key for entry in DATA_SETS))
+"""The keys of `wsi_lpd.evaluation.read.CODINGS`, which a test compares; importing those takes NumPy."""
 
 
 @dataclass(frozen=True)
@@ -162,11 +164,11 @@ def _check(prediction: object, model: object, gate: str, of_models: dict[str, ob
 def _check_choices(protocol: str, gate: str, refine: str | None, coding: str, prediction_coding: str | None) -> None:
     one_of("--protocol", protocol, tuple(PROTOCOLS))
     one_of("--gate", gate, ("auto", *GATES))
-    one_of("--coding", coding, CODING_NAMES)
+    one_of("--coding", coding, CODINGS)
     if refine is not None:
         one_of("--refine", refine, REFINEMENTS)
     if prediction_coding is not None:
-        one_of("--prediction-coding", prediction_coding, CODING_NAMES)
+        one_of("--prediction-coding", prediction_coding, CODINGS)
 
 
 def _of_files(prediction: Path, truth: Path, options: dict[str, Any]) -> tuple[list[Report], dict[str, Any]]:

@@ -31,7 +31,7 @@ class MasksConfig(Section):
 
 
 class DecoderConfig(Section):
-    """Method decoder alone: its network, and how it learns from pseudo masks."""
+    """The decoder of the second stage: its network, and how it learns from pseudo masks."""
 
     head: Literal["segformer", "mask2former"] = Field(
         "segformer",
@@ -41,7 +41,7 @@ class DecoderConfig(Section):
         ),
     )
     width: int = Field(256, ge=8, description="Channels of the decoder.")
-    dropout: float = Field(0.1, ge=0, lt=1, description="Share of its channels left out in training.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Share of its channels dropped in a training step.")
     learning_rate: float | None = Field(
         None,
         gt=0,
@@ -61,8 +61,8 @@ class DecoderConfig(Section):
         gt=0,
         le=1,
         description=(
-            "q of the generalised cross-entropy (1 - p^q) / q: near 0 it is plain cross-entropy, at 1 the mean "
-            "absolute error."
+            "Exponent q of the generalised cross-entropy (1 - p^q) / q: near 0 it is plain cross-entropy, at 1 the "
+            "mean absolute error."
         ),
     )
     weighted: bool = Field(True, description="Weight each pixel by its lead over the runner-up in the pseudo mask.")
@@ -75,7 +75,8 @@ class DecoderConfig(Section):
         ),
     )
     mosaic: Literal["quarters", "curved"] = Field(
-        "quarters", description="Pieces of those mosaics: four quarters, or up to four patches with curved borders."
+        "quarters",
+        description="Pieces of those mosaics: four `quarters`, or up to four patches with `curved` borders.",
     )
 
     @property

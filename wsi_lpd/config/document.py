@@ -7,31 +7,48 @@ from __future__ import annotations
 
 import argparse
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any, Final, Literal, NamedTuple, Union, get_args, get_origin
 
 import annotated_types
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from wsi_lpd.config.method import methods
 from wsi_lpd.config.project import Config
+from wsi_lpd.datasets import DATA_SETS
 
 _HEAD = """\
-# Every setting with its default. Copy what you change; a missing key keeps its default.
-# Written by `python -m wsi_lpd.config.document` from the descriptions in wsi_lpd/config/ and wsi_lpd/methods/.
+# Every setting with its default. Copy what you change; a missing key keeps its default, an empty value is null.
+# Each line above a key says what it does and, in brackets, its unit and what it may be.
+# Written by `python -m wsi_lpd.config.document` (`make config`) from the descriptions in the code: do not edit.
 """
 _MARKDOWN_HEAD = """\
 # Configuration
 
 Every command reads one YAML file (`--config FILE`) and `--set key=value`, which wins over it. A missing key keeps its
-default, an unknown key is an error, and an empty value is `null`. What a method changes in the defaults is its preset
-([methods.md](methods.md)); a file and `--set` win over it.
+default, an unknown key is an error, and an empty value is `null`. `configs/default.yaml` holds every key; the other
+files in `configs/` state only what they change.
 
-This page and `configs/default.yaml` are written by `python -m wsi_lpd.config.document` from the descriptions in the
-code.
+This page and `configs/default.yaml` are written by `python -m wsi_lpd.config.document` (`make config`) from the
+descriptions in the code, and a test compares them: change the description, not this page.
 """
+_METHODS_HEAD = """\
+## Methods
+
+`method` names one of these. Each changes some defaults, its preset; a file and `--set` win over it. What the methods
+are, and how they compare: [methods.md](methods.md). A method is one folder below `wsi_lpd/methods/`: `__init__.py`
+declares its name, preset, settings and loss terms, `loss.py` its loss and the network parts it trains; the trainer,
+the commands and this page find it there."""
+_DATA_SETS_HEAD = """\
+## Public data sets
+
+Patches and masks of these are read as they come (`wsi_lpd/datasets.py`). Licences are those their authors state: check
+them before you use the data."""
+_UNITS: Final = {"px": "px", "um": "um", "um2": "um2", "mpp": "um per px"}
+"""Unit of a number by the last word of its key."""
 
 
 class Setting(NamedTuple):
@@ -40,7 +57,7 @@ class Setting(NamedTuple):
     key: str
     default: Any
     values: str
-    """What it may be: a range, or the choices; empty where everything of its type may be."""
+    """Its unit and what it may be."""
     description: str
 
 
@@ -59,7 +76,7 @@ def groups(config: BaseModel | None = None, key: str = "") -> Iterator[Group]:
     below = {name: value for name in fields if isinstance(value := getattr(section, name), BaseModel)}
     tree = section.model_dump(mode="json")
     own = tuple(
-        Setting(name, tree[name], allowed_values(field), field.description or "")
+        Setting(name, tree[name], allowed_values(name, field), field.description or "")
         for name, field in fields.items()
         if name not in below
     )
@@ -68,19 +85,20 @@ def groups(config: BaseModel | None = None, key: str = "") -> Iterator[Group]:
         yield from groups(value, f"{key}.{name}".lstrip("."))
 
 
-def allowed_values(field: FieldInfo) -> str:
-    """A range or the choices of a field, in words; 'or null' where it may be left empty."""
+def allowed_values(key: str, field: FieldInfo) -> str:
+    """Unit, kind, range or choices of a field, in words; 'or null' where it may be left empty."""
     kinds = get_args(field.annotation) if get_origin(field.annotation) in (Union, types.UnionType) else ()
     inner = next((kind for kind in kinds if kind is not type(None)), field.annotation)
-    if get_origin(inner) is Literal:
-        text = "one of " + ", ".join(str(choice) for choice in get_args(inner))
-    elif inner is bool:
-        text = "true or false"
-    else:
-        text = _range(field)
-    if type(None) not in kinds:
-        return text
-    return f"{text}, or null" if text else "or null"
+    parts = [_UNITS.get(key.rpartition("_")[2], ""), _kind(inner), _range(field), "or null" if kinds else ""]
+    return ", ".join(filter(None, parts))
+
+
+def _kind(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return "one of " + ", ".join(str(choice) for choice in get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return f"list of {_kind(get_args(annotation)[0])}s"
+    return {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path"}[annotation]
 
 
 def default_yaml() -> str:
@@ -91,23 +109,55 @@ def default_yaml() -> str:
         if group.key:
             lines += ["", f"{indent[:-2]}# {group.title}", f"{indent[:-2]}{group.key.rpartition('.')[2]}:"]
         for setting in group.settings:
-            allowed = f" [{setting.values}]" if setting.values else ""
-            value = _inline(setting.default)
-            lines += [f"{indent}# {setting.description}{allowed}", f"{indent}{setting.key}: {value}"]
+            comment = f"{indent}# {setting.description} [{setting.values}]"
+            lines += [comment, f"{indent}{setting.key}: {_inline(setting.default)}"]
     return "\n".join(lines) + "\n"
 
 
 def configuration_markdown() -> str:
-    """The page `docs/configuration.md`: a table for each section."""
-    parts = [_MARKDOWN_HEAD]
+    """The page `docs/configuration.md`: a table for each section, one of the methods and one of the data sets."""
+    parts = [_MARKDOWN_HEAD, _METHODS_HEAD, _methods_table(), _DATA_SETS_HEAD, _data_sets_table()]
     for group in groups():
-        title = f"## `{group.key}`\n\n{group.title}" if group.key else "## The whole"
-        rows = [
-            f"| `{setting.key}` | `{_inline(setting.default)}` | {setting.values} | {_cell(setting.description)} |"
-            for setting in group.settings
-        ]
-        parts.append("\n".join([title, "", "| key | default | values | what it does |", "|---|---|---|---|", *rows]))
+        title = f"## `{group.key}`\n\n{group.title}" if group.key else "## Outside all sections"
+        rows = [(f"`{s.key}`", f"`{_inline(s.default)}`", s.values, s.description) for s in group.settings]
+        parts += [title, _table(("key", "default", "unit and range", "what it does"), rows)]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _methods_table() -> str:
+    defaults = {f"{group.key}.{setting.key}": setting.default for group in groups() for setting in group.settings}
+    rows = [
+        (
+            f"`{spec.name}`",
+            spec.summary,
+            ", ".join(f"`{name}`" for name in spec.settings),
+            ", ".join(f"`{key}={_inline(value)}`" for key, value in spec.changes.items() if value != defaults[key]),
+        )
+        for spec in methods().values()
+    ]
+    return _table(("method", "what it is", "own sections", "preset (what differs from the defaults)"), rows)
+
+
+def _data_sets_table() -> str:
+    rows = [
+        (
+            f"[{entry.name}]({entry.source})",
+            f"`{entry.key}`",
+            entry.tissue,
+            ", ".join(f"{label} ({name})" for label, name in zip(entry.labels, entry.names, strict=True)),
+            f"{entry.mpp:g}",
+            "varies" if entry.patch_px is None else str(entry.patch_px),
+            entry.licence,
+        )
+        for entry in DATA_SETS
+    ]
+    head = ("data set", "`--coding`", "tissue", "classes, in order (in QuPath)", "um per px", "patch, px", "licence")
+    return _table(head, rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def _range(field: FieldInfo) -> str:
@@ -127,10 +177,6 @@ def _range(field: FieldInfo) -> str:
 
 def _inline(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 def main() -> None:

@@ -121,6 +121,5 @@ def _describe(problem: Any) -> str:
         return f"{key}: unknown key"
     if problem["type"] == "value_error":
         return f"{key}: {problem['msg'].removeprefix('Value error, ')}"
-    found = repr(problem["input"])
-    hint = "; an empty value is written null" if str(problem["input"]).lower() in ("none", "~", "") else ""
-    return f"{key}: {problem['msg']}, got {found if len(found) <= _SHOWN else f'{found[:_SHOWN]} ...'}{hint}"
+    found = "null" if problem["input"] is None else repr(problem["input"])
+    return f"{key}: {problem['msg']}, got {found if len(found) <= _SHOWN else f'{found[:_SHOWN]} ...'}"

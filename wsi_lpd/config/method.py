@@ -1,7 +1,8 @@
 """What a learning method declares of itself, and where all of them are found.
 
-A method is a package below `wsi_lpd.methods`. Its `__init__` holds a `METHOD` and its settings and imports no torch;
-its module `loss` holds a class `Learning`, a `wsi_lpd.methods.base.Method`. Nothing else names it.
+A method is a package below `wsi_lpd.methods`, and nothing else names it. Its `__init__` holds a `METHOD` and its
+settings and imports no torch; its module `loss` holds a class `Learning`, a `wsi_lpd.methods.base.Method`, with its
+losses and the network parts that it alone trains.
 """
 
 from __future__ import annotations
@@ -11,9 +12,14 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from wsi_lpd.config.section import Section
+
+if TYPE_CHECKING:
+    from wsi_lpd.methods.base import Method
+
+DEFAULT_METHOD: Final = "lpd"
 
 LABELS_ALONE: Final[Mapping[str, Any]] = {
     "loss.exclusion_weight": 0.0,
@@ -47,6 +53,7 @@ class MethodSpec:
         preset: What it changes in the defaults, by dotted key; a file and `--set` win over it.
         requires: Settings it cannot do without, by dotted key.
         settings: Sections of its own, by name.
+        terms: Loss terms of its own, beside those that several methods share; each is a column of `metrics.csv`.
         learns_from_masks: Whether it learns from pseudo masks rather than labels, with a decoder as its network.
         package: Where its code is; filled in by `methods`.
     """
@@ -57,6 +64,7 @@ class MethodSpec:
     preset: Mapping[str, Any] = field(default_factory=dict)
     requires: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Section] = field(default_factory=dict)
+    terms: tuple[str, ...] = ()
     learns_from_masks: bool = False
     package: str = ""
 
@@ -65,10 +73,15 @@ class MethodSpec:
         """The whole preset, with what the method requires."""
         return {**self.preset, "model.prototypes": self.prototypes, **self.requires}
 
+    def learning(self) -> type[Method]:
+        """The class of its loss; this imports torch."""
+        learning: type[Method] = importlib.import_module(f"{self.package}.loss").Learning
+        return learning
+
 
 @functools.cache
 def methods() -> Mapping[str, MethodSpec]:
-    """Every method by its name, `lpd` first."""
+    """Every method by its name, the default first."""
     import wsi_lpd.methods as room
 
     found = []
@@ -77,4 +90,4 @@ def methods() -> Mapping[str, MethodSpec]:
             package = f"{room.__name__}.{module.name}"
             spec: MethodSpec = importlib.import_module(package).METHOD
             found.append(MethodSpec(**{**vars(spec), "package": package}))
-    return {spec.name: spec for spec in sorted(found, key=lambda spec: (spec.name != "lpd", spec.name))}
+    return {spec.name: spec for spec in sorted(found, key=lambda spec: (spec.name != DEFAULT_METHOD, spec.name))}

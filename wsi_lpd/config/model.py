@@ -1,4 +1,4 @@
-"""The sections `model`, `loss` and `reference`: what is learnt."""
+"""The sections `model` and `loss`: what is learnt."""
 
 from __future__ import annotations
 
@@ -64,23 +64,22 @@ class ModelConfig(Section):
     prototypes: Literal["learnable", "bank", "file", "centres", "none"] = Field(
         "learnable",
         description=(
-            "Where prototypes come from: `learnable`; `bank`, k-means centres of patch features fixed before "
-            "training (PBIP); `file`, fixed vectors from model.vectors (TPRO); `centres`, centres of the "
-            "encoder's own features beside a linear classifier (UAM); `none`, a linear classifier at every "
-            "position (PSCL, MLPS)."
+            "Where prototypes come from; the method decides, leave it out. `learnable`; `bank`, k-means centres of "
+            "patch features fixed before training; `file`, fixed vectors from model.vectors; `centres`, centres of "
+            "the encoder's own features beside a linear classifier; `none`, a linear classifier at every position."
         ),
     )
     vectors: str | None = Field(
         None, description="A .npz file with class and knowledge vectors, for `prototypes: file` (docs/formats.md)."
     )
     knowledge_dim: int = Field(
-        0, ge=0, description="Length of the knowledge vectors that the coarsest map attends to (TPRO); 0 = none."
+        0, ge=0, description="Length of the knowledge vectors that the coarsest map attends to; 0 = no such vectors."
     )
     merge: Literal["softmax", "published", "maximum"] = Field(
         "softmax",
         description=(
-            "How the maps of a class's prototypes become one: a soft maximum; `published`, the mean in "
-            "training and a weighted maximum in test; or the highest, but at least 0 (UAM)."
+            "How the maps of a class's prototypes become one: a soft maximum (`softmax`); `published`, the mean in "
+            "training and a weighted maximum in test; `maximum`, the highest, but at least 0."
         ),
     )
     scores: Literal["absolute", "relative"] = Field(
@@ -140,7 +139,9 @@ class LossConfig(Section):
     scale_weights: tuple[float, ...] = Field(
         (0.5, 1.0, 1.0), description="Weight of the classification loss at each scale."
     )
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="Labels 0 and 1 become s and 1 - s.")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="Smoothing s of the labels: 0 and 1 become s and 1 - s."
+    )
     balance_classes: bool = Field(True, description="Give the positives of rare classes more weight (up to tenfold).")
     exclusion_weight: float = Field(
         0.5, ge=0, description="Weight of the term that keeps absent classes out of every position."
@@ -181,4 +182,6 @@ class LossConfig(Section):
         description="Once an epoch, move prototypes that win less than this share of their class; 0 = never.",
     )
     start: float = Field(0.2, ge=0, le=1, description="Share of training after which the terms based on masks begin.")
-    ramp: float = Field(0.2, ge=0, le=1, description="Share of training over which they grow to full weight.")
+    ramp: float = Field(
+        0.2, ge=0, le=1, description="Share of training over which the terms based on masks grow to full weight."
+    )

@@ -12,7 +12,7 @@ class ViewConfig(ColourConfig):
     """How two views of a patch differ, beside the eight flips and quarter turns: more than patches in training do."""
 
     crop: float = Field(0.3, gt=0, le=1, description="Smallest share of a patch's area that a view shows.")
-    px: int = Field(128, ge=16, description="Largest side of a view, in pixels; smaller patches keep their own side.")
+    px: int = Field(128, ge=16, description="Largest side of a view; smaller patches keep their own side.")
     stain: float = Field(
         0.3, ge=0, description="Spread of the strength of haematoxylin, eosin and residual (HED jitter)."
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import reduce
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import Field, create_model, model_validator
 
 from wsi_lpd.config.decoder import DecoderConfig, MasksConfig
-from wsi_lpd.config.method import MethodSpec, methods
+from wsi_lpd.config.method import DEFAULT_METHOD, MethodSpec, methods
 from wsi_lpd.config.model import LossConfig, ModelConfig
 from wsi_lpd.config.pretrain import PretrainConfig
 from wsi_lpd.config.section import Section
@@ -32,8 +32,14 @@ Own = TypeVar("Own", bound=Section)
 class _Common(Section):
     """The whole configuration of one project."""
 
-    name: str = Field("lpd", pattern=r"^[A-Za-z0-9._-]+$", description="Name of the run, part of its folder's name.")
-    method: str = Field("lpd", description="How the network learns from the labels; `docs/methods.md` compares them.")
+    name: str = Field(
+        "lpd",
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="Name of the run, part of its folder's name: letters, digits, dots, hyphens and underscores.",
+    )
+    method: str = Field(
+        DEFAULT_METHOD, description="How the network learns from the labels; `docs/methods.md` compares the methods."
+    )
     tile: TileConfig = TileConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
@@ -67,13 +73,6 @@ class _Common(Section):
     def _value(self, key: str) -> Any:
         """A setting by its dotted key."""
         return reduce(getattr, key.split("."), cast("Any", self))
-
-    @field_validator("method")
-    @classmethod
-    def _is_a_method(cls, name: str) -> str:
-        if name not in methods():
-            raise ValueError(f"there is no method {name!r}, expected one of {', '.join(methods())}")
-        return name
 
     @model_validator(mode="after")
     def _what_the_method_needs(self) -> _Common:
@@ -121,5 +120,6 @@ else:
         __base__=_Common,
         __module__=__name__,
         __doc__=_Common.__doc__,
+        method=(Literal[tuple(methods())], _Common.model_fields["method"]),
         **{name: (type(section), section) for name, section in _SETTINGS.items()},
     )

@@ -15,7 +15,7 @@ class SegmentConfig(Section):
 
     overlap: float = Field(0.5, ge=0, lt=1, description="Share of a window that its neighbour also covers.")
     window_px: int | None = Field(
-        None, ge=32, description="Side of a window, in pixels at the model's mpp; null = what suits the model."
+        None, ge=32, description="Side of a window at the model's mpp; null = what suits the model."
     )
     batch_size: int | None = Field(
         None,
@@ -51,8 +51,8 @@ class SegmentConfig(Section):
         ge=0,
         le=200,
         description=(
-            "A model that knows background also looks this far beyond the detected tissue, in um, and decides "
-            "itself where tissue ends; has no effect on a given tissue mask."
+            "A model that knows background also looks this far beyond the detected tissue and decides "
+            "itself where tissue ends; a tissue mask that is given is taken as it is."
         ),
     )
     min_tissue: float = Field(
@@ -65,7 +65,7 @@ class SegmentConfig(Section):
         0,
         ge=0,
         description=(
-            "Move the window grid up and left, in pixels at the model's mpp, to check how much its place matters."
+            "Move the window grid up and left by this much at the model's mpp, to check how much its place matters."
         ),
     )
     output_stride: int = Field(4, ge=1, description="Width of a map pixel, in pixels at the model's mpp.")
@@ -76,13 +76,13 @@ class SegmentConfig(Section):
         description="Most vertices of the overlay: the tolerance is raised until it is met; null = no limit.",
     )
     min_area_um2: float = Field(
-        400.0, ge=0, description="Smaller regions take the label of their longest border, in um2."
+        400.0, ge=0, description="Regions smaller than this take the label of their longest border."
     )
     min_hole_um2: float | None = Field(
         None,
         ge=0,
         description=(
-            "Smaller holes, such as the lumina of glands, take the label around them, in um2; null = min_area_um2."
+            "Holes smaller than this, such as the lumina of glands, take the label around them; null = min_area_um2."
         ),
     )
     merge: bool = Field(False, description="Write one MultiPolygon per class instead of one feature per region.")

@@ -16,31 +16,27 @@ class TissueConfig(Section):
     preset: Literal["default", "pale", "dark", "everything"] = Field(
         "default",
         description=(
-            "How tissue is told from glass: `pale` also keeps faint tissue (fat, weak stain), `dark` suits "
+            "How to separate tissue from glass: `pale` also keeps faint tissue (fat, weak stain), `dark` suits "
             "thick or blurred slides, `everything` takes the whole slide."
         ),
     )
     mask: Path | None = Field(
         None, description="Image or QuPath GeoJSON that marks the tissue, instead of detecting it."
     )
-    mpp: float = Field(
-        8.0, gt=0, description="Resolution of the thumbnail on which tissue is detected, in um per pixel."
-    )
-    min_area_um2: float = Field(20_000.0, ge=0, description="Smaller pieces of tissue are dropped, in um2.")
-    max_hole_um2: float = Field(5_000.0, ge=0, description="Smaller holes in tissue are filled, in um2.")
+    mpp: float = Field(8.0, gt=0, description="Resolution of the thumbnail on which tissue is detected.")
+    min_area_um2: float = Field(20_000.0, ge=0, description="Drop pieces of tissue smaller than this.")
+    max_hole_um2: float = Field(5_000.0, ge=0, description="Fill holes in tissue smaller than this.")
 
 
 class TileConfig(Section):
     """How the tissue of a slide becomes patches."""
 
-    mpp: float = Field(0.5, gt=0, description="Resolution of the patches, in um per pixel.")
-    patch_px: int = Field(224, ge=16, description="Side of a patch, in pixels at `mpp`.")
+    mpp: float = Field(0.5, gt=0, description="Resolution of the patches.")
+    patch_px: int = Field(224, ge=16, description="Side of a patch at `mpp`.")
     stride_px: int | None = Field(
         None,
         ge=1,
-        description=(
-            "Step from one patch to the next, in pixels at `mpp`; null = patch_px, so that patches do not overlap."
-        ),
+        description=("Step from one patch to the next at `mpp`; null = patch_px, so that patches do not overlap."),
     )
     min_tissue: float = Field(0.5, ge=0, le=1, description="A patch is kept if at least this share of it is tissue.")
     allow_upsampling: bool = Field(

@@ -65,7 +65,7 @@ class TrainConfig(Section):
     )
     channels_last: bool = Field(
         True,
-        description="Memory layout (H, W, C): convolutions are faster on a CPU and in half precision on a GPU.",
+        description="Keep tensors in memory as (H, W, C): faster convolutions on a CPU and in half precision on a GPU.",
     )
     compile: bool = Field(
         False, description="Compile the network with torch.compile: slow first steps, faster ones after."
@@ -100,5 +100,5 @@ class TrainConfig(Section):
         100, ge=1, description="Optimiser steps between checkpoints from which a run can resume."
     )
     log_every: int = Field(20, ge=1, description="Optimiser steps between rows of metrics.csv.")
-    profile: int = Field(0, ge=0, description="Profile this many steps into trace.json and profile.txt; 0 = none.")
+    profile: int = Field(0, ge=0, description="Profile this many steps into trace.json and profile.txt; 0 = off.")
     report: bool = Field(True, description="Draw what the prototypes have learnt into the run folder at the end.")

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from wsi_lpd.classes import qupath_classes
-from wsi_lpd.data_sets import DATA_SETS, INDEX_CODING
+from wsi_lpd.datasets import DATA_SETS
 from wsi_lpd.errors import LabelError
 from wsi_lpd.overlay.frame import GridFrame
 from wsi_lpd.overlay.raster.mask import read_mask
@@ -38,10 +38,11 @@ class Coding(NamedTuple):
 
 
 CODINGS: Final[Mapping[str, Coding]] = {
-    INDEX_CODING: Coding(None, first=1, background=0),
-    **{data_set.coding: Coding(data_set.classes, first=0, background=data_set.background) for data_set in DATA_SETS},
+    "index": Coding(None, first=1, background=0),
+    **{entry.key: Coding(entry.names, first=0, background=entry.background) for entry in DATA_SETS},
 }
-"""The data sets count classes from 0 and put background last."""
+"""`index` is ours: 0 is background and class i has the value i + 1. The data sets count classes from 0 and put
+background last (`wsi_lpd.datasets`)."""
 
 
 def coding_named(name: str) -> Coding:

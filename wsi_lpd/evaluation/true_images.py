@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from wsi_lpd.data_sets import DATA_SETS
+from wsi_lpd.datasets import data_set
 from wsi_lpd.errors import LabelError
 from wsi_lpd.evaluation.groups import grouping
 from wsi_lpd.evaluation.read import Coding, MapSource, canonical_names, coding_named, mask_files, read_source
@@ -154,11 +154,12 @@ def open_true_folder(
     names = meaning.names if named is None else canonical_names(named)
     ours = canonical_names(classes)
     if names is not None:
+        names = _spelt_like(ours, names)
         _same_classes(ours, names, str(folder))
     if image_mpp is None:
-        listed = next((d.mpp for d in DATA_SETS if d.coding == coding), None)
+        entry = data_set(coding)
         stated = stated_mpp([pair.image for pair in pairs])
-        image_mpp = listed if stated is None else stated
+        image_mpp = entry.mpp if stated is None and entry is not None else stated
     groups = tuple(group(pair.image.name) for pair in pairs)
     warnings = (*_scale_warnings(folder, image_mpp, model_mpp), *_unused_warnings(pairs))
     return TrueFolder(ours, image_mpp, model_mpp, pairs, groups, meaning, names, warnings)
@@ -227,6 +228,12 @@ def _split(folder: Path) -> Path:
     if len(there) > 1:
         raise LabelError(f"{folder}: holds {there[0].name} and {there[1].name}; name one of them")
     return there[0] if there else folder
+
+
+def _spelt_like(ours: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:
+    """`names`, each as the model spells it: label folders of WSSS4LUAD give `normal`, its coding `Normal`."""
+    spelling = {name.lower(): name for name in ours}
+    return tuple(spelling.get(name.lower(), name) for name in names)
 
 
 def _same_classes(ours: tuple[str, ...], names: tuple[str, ...], where: str) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from wsi_lpd.data_sets import DATA_SETS, DataSet
+from wsi_lpd.datasets import DATA_SETS, DataSet
 from wsi_lpd.errors import LabelError
 from wsi_lpd.images.files import IMAGE_SUFFIXES, common_side, image_size, read_index_mask
 from wsi_lpd.labels.table import UNKNOWN, Int8Array, LabelTable, MaskSource, PatchSource, Problems
@@ -64,11 +64,11 @@ def read_label_folder(path: Path, *, classes: Sequence[str] | None = None) -> La
         problems.raise_any()
     if not n_labelled:
         return _from_masks(path, images, mask_folder, classes)
-    known, names = _classes(path, [text for text in texts if text is not None], classes)
+    entry, names = _classes(path, [text for text in texts if text is not None], classes)
     labels = _digits(images, [text or "" for text in texts], names, problems)
     sizes = _sizes(images, problems)
     problems.raise_any()
-    mpp = stated_mpp(images) if stated_mpp(images) is not None or known is None else known.mpp
+    mpp = stated_mpp(images) if stated_mpp(images) is not None or entry is None else entry.mpp
     return _table(images, names, labels, sizes, mpp, _masks(images, mask_folder, len(names)), name=str(path))
 
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from wsi_lpd.config import Config
+from wsi_lpd.config import Config, ModelConfig, methods
 from wsi_lpd.models.network import LpdNetwork, NetworkOutput
 
 TERMS = (
-    "classification", "exclusion", "background", "pseudo", "diversity", "usage", "similarity", "contrast", "assignment",
-    "masks",
+    "classification", "exclusion", "background", "pseudo", "diversity", "usage", "similarity",
+    *(term for spec in methods().values() for term in spec.terms),
 )  # fmt: skip
-"""Every term that a method may name; each is a column of `metrics.csv`."""
+"""Every term that a method may name: those that several share, and what each declares; columns of `metrics.csv`."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,17 @@ class Method(ABC):
     def from_config(cls, config: Config, class_names: Sequence[str], mask_weights: tuple[float, ...]) -> Self:
         """The method with its settings; see `build_method`."""
         return cls(config)  # type: ignore[call-arg]
+
+    @classmethod
+    def parts(cls, config: ModelConfig, *, n_classes: int, channels: Sequence[int]) -> Mapping[str, nn.Module]:
+        """Modules that this method alone trains, by the name they have in the network; most methods have none.
+
+        Args:
+            config: The network's settings.
+            n_classes: C.
+            channels: Widths of the encoder's maps, from fine to coarse.
+        """
+        return {}
 
     def prepare(self, network: LpdNetwork, patches: Iterable[tuple[Tensor, Tensor]]) -> None:  # noqa: B027
         """Called once before the first step (not after a resume).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 
 from wsi_lpd.config import Config
@@ -19,5 +18,4 @@ def build_method(
         class_names: In the order of the labels.
         mask_weights: Of the pseudo masks that a decoder learns from.
     """
-    learning: type[Method] = importlib.import_module(f"{config.spec.package}.loss").Learning
-    return learning.from_config(config, class_names, mask_weights)
+    return config.spec.learning().from_config(config, class_names, mask_weights)

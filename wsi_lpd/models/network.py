@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,13 @@ MOSAIC_SIDE = 2
 """Patches side by side in a training mosaic, and windows are that many patches wide."""
 
 
+class Parts(Protocol):
+    """What builds the modules that a method adds to the network, by name."""
+
+    def __call__(self, config: ModelConfig, *, n_classes: int, channels: Sequence[int]) -> Mapping[str, nn.Module]:
+        """The modules; arguments as of `wsi_lpd.methods.base.Method.parts`."""
+
+
 @dataclass(frozen=True)
 class NetworkOutput:
     """What one forward pass gives, one entry per scale from fine to coarse; a decoder fuses its scales within."""
@@ -40,7 +47,7 @@ class NetworkOutput:
     class_logits: list[Tensor]
     """Logits of the whole patch, (B, C)."""
     fused_maps: Tensor
-    """Weighted mean of the class maps at the finest scale, (B, C, h, w); beside a classifier (UAM) of the maps that the
+    """Weighted mean of the class maps at the finest scale, (B, C, h, w); beside a classifier, of the maps that the
     centres give."""
     fused_logits: Tensor
     """Weighted mean of the image logits, (B, C)."""
@@ -147,14 +154,14 @@ class TissueNetwork(nn.Module, ABC):
 class LpdNetwork(TissueNetwork):
     """Image-level classifier whose class maps are similarities to learnable prototypes.
 
-    Other methods change what the maps come from (`model.prototypes`): a linear classifier has no `prototypes` at all,
-    and centres of features (UAM) have one beside them, whose maps the image logits pool.
+    `model.prototypes` changes what the maps come from: a linear classifier has no `prototypes` at all, and centres of
+    features have one beside them, whose maps the image logits pool. A method may add parts that only it trains.
     """
 
     prototypes: Prototypes
     fusion: Tensor
 
-    def __init__(self, encoder: Encoder, *, n_classes: int, config: ModelConfig) -> None:
+    def __init__(self, encoder: Encoder, *, n_classes: int, config: ModelConfig, parts: Parts | None = None) -> None:
         super().__init__(encoder, config)
         self.relative_scores = config.scores == "relative"
         self.has_prototypes = config.prototypes != "none"
@@ -173,8 +180,9 @@ class LpdNetwork(TissueNetwork):
         self.classifier: LinearClassifier | None = None
         if are_centres or not self.has_prototypes:
             self.classifier = LinearClassifier(n_classes=n_classes, channels=encoder.channels, dropout=config.dropout)
-        if are_centres:
-            self.assignment = nn.Conv2d(encoder.channels[-1], n_classes * config.prototypes_per_class, 1)
+        own = {} if parts is None else parts(config, n_classes=n_classes, channels=encoder.channels)
+        for name, part in own.items():
+            self.add_module(name, part)
         self.knowledge: KnowledgeAttention | None = None
         if config.knowledge_dim > 0:
             self.knowledge = KnowledgeAttention(
@@ -222,7 +230,7 @@ class LpdNetwork(TissueNetwork):
         """Absolute or relative scores (`model.scores`).
 
         Absolute scores are the logits as learnt, and comparable between windows. Relative ones are the published
-        recipe (LPD and PBIP): per window every class's map is stretched to [0, 1], so that each class is certain
+        recipe: per window every class's map is stretched to [0, 1], so that each class is certain
         somewhere, and the background is `(1 - max)^10` of what is left over.
         """
         if not self.relative_scores:
@@ -267,13 +275,16 @@ def taken_apart(maps: Tensor, side: int) -> Tensor:
     return grid.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, height // side, width // side)
 
 
-def build_network(config: ModelConfig, *, n_classes: int, blueprint: Blueprint | None = None) -> LpdNetwork:
+def build_network(
+    config: ModelConfig, *, n_classes: int, blueprint: Blueprint | None = None, parts: Parts | None = None
+) -> LpdNetwork:
     """An encoder with its weights, and fresh prototypes for `n_classes` classes.
 
     Args:
         config: The network.
         n_classes: C.
         blueprint: What the encoder's name stands for, where it must not be looked up.
+        parts: Builds what the method adds (`wsi_lpd.methods.base.Method.parts`).
 
     Raises:
         ModelError: If the encoder or its weights cannot be had.
@@ -285,4 +296,4 @@ def build_network(config: ModelConfig, *, n_classes: int, blueprint: Blueprint |
         scales=config.scales,
         blueprint=blueprint,
     )
-    return LpdNetwork(encoder, n_classes=n_classes, config=config)
+    return LpdNetwork(encoder, n_classes=n_classes, config=config, parts=parts)

@@ -7,5 +7,9 @@ from wsi_lpd.config.method import MethodSpec
 __all__ = ["METHOD"]
 
 METHOD = MethodSpec(
-    "decoder", "second stage: a decoder that learns from pseudo masks", prototypes="none", learns_from_masks=True
+    "decoder",
+    "second stage: a decoder that learns from pseudo masks",
+    prototypes="none",
+    terms=("masks",),
+    learns_from_masks=True,
 )

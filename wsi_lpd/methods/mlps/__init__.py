@@ -13,9 +13,11 @@ __all__ = ["METHOD", "MlpsConfig"]
 class MlpsConfig(Section):
     """Method mlps: the progressive dropout attention."""
 
-    attention_start: float = Field(0.15, ge=0, le=1, description="Share of training after which attention begins.")
+    attention_start: float = Field(
+        0.15, ge=0, le=1, description="Share of training after which the dropout attention begins."
+    )
     least_gamma: float = Field(
-        0.65, gt=0, le=1, description="Lowest threshold of its masks, as a share of a map's maximum."
+        0.65, gt=0, le=1, description="Lowest share of a map's maximum above which the attention removes positions."
     )
 
 

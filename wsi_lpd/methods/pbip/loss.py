@@ -51,7 +51,7 @@ class Pbip(Method):
             if len(found) < per_class:
                 raise TrainingError(
                     f"class {self._class_names[c]}: {len(found)} patches are labelled with it alone, method pbip "
-                    f"needs at least {per_class} for its bank; lower model.prototypes_per_class or choose method lpd"
+                    f"needs at least {per_class} for its bank; lower model.prototypes_per_class or choose another one"
                 )
             centres, _ = spherical_kmeans(found @ projection.to(found).T, per_class, generator=generator)
             with torch.no_grad():

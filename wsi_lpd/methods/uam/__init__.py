@@ -7,7 +7,10 @@ from pydantic import Field
 from wsi_lpd.config.method import LABELS_ALONE, LAST_STAGE, MethodSpec
 from wsi_lpd.config.section import Section
 
-__all__ = ["METHOD", "UamConfig"]
+__all__ = ["ASSIGNMENT", "METHOD", "UamConfig"]
+
+ASSIGNMENT = "assignment"
+"""Its own network part and loss term: which cluster of its class a position belongs to."""
 
 
 class UamConfig(Section):
@@ -35,4 +38,5 @@ METHOD = MethodSpec(
         "loss.ramp": 0.0,
     },
     settings={"uam": UamConfig()},
+    terms=(ASSIGNMENT,),
 )

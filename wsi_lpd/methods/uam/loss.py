@@ -6,17 +6,19 @@ Of the source only the abstract and its numbers were at hand and no code is know
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wsi_lpd.config import Config
+from wsi_lpd.config import Config, ModelConfig
 from wsi_lpd.losses.counts import average_count
 from wsi_lpd.methods.base import Losses, Method, Place, Step
 from wsi_lpd.methods.glass import glass_share
 from wsi_lpd.methods.kmeans import spherical_kmeans
 from wsi_lpd.methods.terms import first_step, image_terms, ramp
-from wsi_lpd.methods.uam import UamConfig
+from wsi_lpd.methods.uam import ASSIGNMENT, UamConfig
 from wsi_lpd.models.activation import stretched_to_one
 
 _MOST_POINTS = 20_000
@@ -35,6 +37,11 @@ class Uam(Method):
         self.settings = config.own(UamConfig)
         self._seed = config.train.seed
 
+    @classmethod
+    def parts(cls, config: ModelConfig, *, n_classes: int, channels: Sequence[int]) -> Mapping[str, nn.Module]:
+        """The head that guesses the cluster of every position, C K logits from the coarsest map."""
+        return {ASSIGNMENT: nn.Conv2d(channels[-1], n_classes * config.prototypes_per_class, 1)}
+
     def losses(self, step: Step) -> Losses:
         """Classification, background and, once there are clusters, their assignment."""
         output = step.student(step.images)
@@ -43,8 +50,8 @@ class Uam(Method):
         if strength > 0 and weight > 0:
             similarity = step.teacher(step.images).similarity[-1]
             targets = nearest_centres(similarity, step.labels, _is_tissue(step.clean, similarity))
-            guesses = step.network.assignment(output.features[-1])
-            terms["assignment"] = strength * weight * assignment_loss(guesses, targets)
+            guesses = step.network.get_submodule(ASSIGNMENT)(output.features[-1])
+            terms[ASSIGNMENT] = strength * weight * assignment_loss(guesses, targets)
         return Losses(terms)
 
     def rearranges(self, place: Place) -> bool:

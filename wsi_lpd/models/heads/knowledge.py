@@ -1,4 +1,4 @@
-"""Knowledge attention (TPRO): positions attend to each other and to what is written about the classes."""
+"""Knowledge attention: positions attend to each other and to what is written about the classes."""
 
 from __future__ import annotations
 

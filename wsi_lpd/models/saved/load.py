@@ -13,7 +13,7 @@ from wsi_lpd.models.saved.checkpoint import restore
 
 
 def network_for(config: Config, *, n_classes: int, blueprint: Blueprint | None = None) -> TissueNetwork:
-    """A decoder for method decoder, prototypes for every other; fresh but for the encoder's weights.
+    """The network of the configured method; fresh but for the encoder's weights.
 
     Arguments are those of `build_network`.
 
@@ -22,7 +22,8 @@ def network_for(config: Config, *, n_classes: int, blueprint: Blueprint | None =
     """
     if config.spec.learns_from_masks:
         return build_decoder(config, n_classes=n_classes, blueprint=blueprint)
-    return build_network(config.model, n_classes=n_classes, blueprint=blueprint)
+    parts = config.spec.learning().parts
+    return build_network(config.model, n_classes=n_classes, blueprint=blueprint, parts=parts)
 
 
 def load_network(run: Path) -> tuple[TissueNetwork, ModelCard]:

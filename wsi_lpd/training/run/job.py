@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from wsi_lpd.classes import qupath_classes
-from wsi_lpd.config import Config
+from wsi_lpd.config import Config, methods
 from wsi_lpd.errors import TrainingError
 from wsi_lpd.labels.sources import LabelTable, read_labels
 from wsi_lpd.models.device import choose_device
@@ -31,15 +31,6 @@ from wsi_lpd.training.run.run_folder import RunFolder, choose_run
 from wsi_lpd.training.trainer import Trainer, TrainingResult
 
 logger = logging.getLogger(__name__)
-
-
-_MASKS_WITHOUT_DECODER = (
-    "--masks is given, but the method learns from labels alone; add --set method=decoder, or leave --masks out"
-)
-_DECODER_WITHOUT_MASKS = (
-    "method decoder learns from pseudo masks and there are none; make them with `wsi-lpd pseudo-mask`, and give them "
-    "with --masks FOLDER"
-)
 
 
 @dataclass(frozen=True)
@@ -78,15 +69,14 @@ def load_training_data(
         validation: The same of held-out patches, or nothing.
         config: The configuration.
         classes: See `read_labels`.
-        masks: Pseudo masks that hold every training patch; for method decoder, and for no other.
+        masks: Pseudo masks that hold every training patch, for a method that learns from them, and for no other.
 
     Raises:
         LabelError: If a table cannot be understood, or the classes differ.
         StoreError: If the masks cannot be read, or are of other patches or classes.
         TrainingError: If there is too little to hold anything out.
     """
-    if (masks is not None) != (config.spec.learns_from_masks):
-        raise TrainingError(_MASKS_WITHOUT_DECODER if masks is not None else _DECODER_WITHOUT_MASKS)
+    _check_masks(masks, config)
     table = read_labels(labels, classes=classes)
     if validation:
         data = TrainingData(table, read_labels(validation, classes=table.classes))
@@ -117,6 +107,20 @@ def _check_apart(training: LabelTable, validation: LabelTable | None) -> None:
     both = sorted(set(training.groups) & set(validation.groups))
     if both:
         logger.warning("--val: %d of its slides or patients are in --labels too, such as %s", len(both), both[0])
+
+
+def _check_masks(masks: Path | None, config: Config) -> None:
+    if masks is not None and not config.spec.learns_from_masks:
+        second_stages = " or ".join(f"--set method={name}" for name, s in methods().items() if s.learns_from_masks)
+        raise TrainingError(
+            f"--masks is given, but method {config.method} learns from labels alone; add {second_stages}, or leave "
+            "--masks out"
+        )
+    if masks is None and config.spec.learns_from_masks:
+        raise TrainingError(
+            f"method {config.method} learns from pseudo masks and there are none; make them with `wsi-lpd "
+            "pseudo-mask`, and give them with --masks FOLDER"
+        )
 
 
 def one_sided_classes(table: LabelTable) -> list[str]:
