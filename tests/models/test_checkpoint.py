@@ -183,7 +183,7 @@ def test_checkpoint__damaged_weights_are_noticed(run, tmp_path, card, damage):
     else:
         path.unlink()
     reason = "cannot be read" if damage == "gone" else r"is not the file that model\.json was written for"
-    with pytest.raises(ModelError, match=rf"model\.safetensors: {reason}.*copy the .*run folder again or train anew"):
+    with pytest.raises(ModelError, match=rf"model\.safetensors: {reason}.*copy the .*run folder again or train again"):
         load_state(run)
 
 

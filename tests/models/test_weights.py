@@ -253,8 +253,8 @@ def test_hub__a_server_that_never_answers_is_given_up(cache, monkeypatch):
     ("error", "message"),
     [
         (LocalEntryNotFoundError("gone"), "cannot be reached"),
-        (OSError("no space left"), r"cannot be had .*no space left"),
-        (HfHubHTTPError.__bases__[0]("connection lost"), r"cannot be had .*connection lost"),
+        (OSError("no space left"), r"cannot be fetched .*no space left"),
+        (HfHubHTTPError.__bases__[0]("connection lost"), r"cannot be fetched .*connection lost"),
     ],
 )
 def test_hub__a_download_that_breaks_off_gives_one_line(cache, monkeypatch, error, message):
@@ -325,7 +325,7 @@ def test_hub__weights_are_downloaded_with_their_card(fake_hub, donor, tmp_path):
 def test_hub__an_empty_repository_and_an_unknown_one_are_told_apart(fake_hub):
     with pytest.raises(ModelError, match=r"owner/net holds none of model\.safetensors"):
         build("hf-hub:owner/net")
-    with pytest.raises(ModelError, match=r"owner/typo cannot be had from the Hugging Face hub.*Check the name"):
+    with pytest.raises(ModelError, match=r"owner/typo cannot be fetched from the Hugging Face hub.*Check the name"):
         build("hf-hub:owner/typo")
     with pytest.raises(ModelError, match="is no repository; expected hf-hub:owner/name"):
         build("hf-hub:a/b/c")

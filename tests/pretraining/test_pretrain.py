@@ -231,7 +231,7 @@ def test_a_foreign_state__is_told_and_not_trusted(table, tmp_path, state, told):
     with pytest.raises(KilledError):
         pretrain_in(tmp_path, table, progress=Killer(3))
     torch.save(state, tmp_path / "training.pt")
-    with pytest.raises(TrainingError, match=rf"training\.pt: .*{told}.*remove it to start the run anew"):
+    with pytest.raises(TrainingError, match=rf"training\.pt: .*{told}.*remove it to start the run over"):
         pretrain_in(tmp_path, table)
 
 

@@ -266,7 +266,7 @@ def test_another_setting__begins_anew_with_one_warning(tmp_path, slide_path, mon
     summary = job_of(CONFIG.model_copy(update=change), predictor).run(str(slide_path), outputs)
     assert predictor.n_seen == summary.n_windows
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert warnings == [f"map.geojson.partial: was begun with another {told}; begins anew"]
+    assert warnings == [f"map.geojson.partial: was started with another {told}; starting over"]
 
 
 def test_another_model_slide_or_scale__begins_anew(tmp_path, slide_path, write_slide, monkeypatch, caplog):
@@ -277,8 +277,8 @@ def test_another_model_slide_or_scale__begins_anew(tmp_path, slide_path, write_s
     stopped_run(slide_path, outputs, monkeypatch, predictor=other_model)
     stopped_run(write_slide(landmarks(noise=4)[:, 400:], name="two.svs"), outputs, monkeypatch, predictor=other_model)
     assert [r.getMessage().split("another ")[1] for r in caplog.records if r.levelname == "WARNING"] == [
-        "model.weights_sha256; begins anew",
-        "slide.fingerprint; begins anew",
+        "model.weights_sha256; starting over",
+        "slide.fingerprint; starting over",
     ]
 
 
@@ -320,7 +320,7 @@ def test_something_else_of_the_folders_name__stops_the_run(tmp_path, slide_path)
     outputs.working_folder.mkdir()
     (outputs.working_folder / "thesis.txt").write_text("years of work")
     for overwrite in (False, True):
-        with pytest.raises(OverlayError, match="in the way"):
+        with pytest.raises(OverlayError, match="exists and is not a working folder"):
             job_of().run(str(slide_path), outputs, overwrite=overwrite)
     assert (outputs.working_folder / "thesis.txt").exists()
 

@@ -107,7 +107,7 @@ def test_a_store_of_another_map__begins_anew_and_says_why_in_one_line(folder, ca
     filled(folder)
     assert len(StripStore(folder, GRID, IDENTITY | change)) == 0
     assert [record.getMessage() for record in caplog.records] == [
-        f"map.geojson.partial: was begun with another {told}; begins anew"
+        f"map.geojson.partial: was started with another {told}; starting over"
     ]
     assert [path.name for path in folder.iterdir()] == ["strips.json"]
 
@@ -122,7 +122,7 @@ def test_what_is_no_working_folder__is_never_removed(folder):
     folder.mkdir()
     (folder / "thesis.txt").write_text("years of work")
     for begin in (lambda: filled(folder), lambda: remove_working_folder(folder)):
-        with pytest.raises(OverlayError, match="in the way and no working folder"):
+        with pytest.raises(OverlayError, match="exists and is not a working folder"):
             begin()
     assert (folder / "thesis.txt").exists()
 

@@ -104,7 +104,7 @@ def test_a_shard_of_a_task_that_nobody_waits_for__gets_into_no_other_store(path,
 
     with monkeypatch.context() as context:
         context.setattr(StoreWriter, "_write_shard", with_another_begun_before)
-        with pytest.raises(StoreError, match="another run has begun it anew"):
+        with pytest.raises(StoreError, match="another run has started it over"):
             task.make_block(path, range(3))
     assert shards_in(partial) == []
     assert not list(partial.glob(".*"))

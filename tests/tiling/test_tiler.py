@@ -207,7 +207,7 @@ def test_tile_slide__overwrite_does_not_remove_what_is_no_store(tmp_path, make_s
     out = tmp_path / "s.zarr"
     out.mkdir()
     (out / "thesis.txt").write_text("years of work")
-    with pytest.raises(StoreError, match="is in the way and no patch store"):
+    with pytest.raises(StoreError, match="exists and is not a patch store"):
         tiled(make_slide(), out, tile_config, overwrite=True)
     assert (out / "thesis.txt").exists()
     (out / "thesis.txt").unlink()

@@ -7,6 +7,7 @@ import re
 
 import pytest
 import torch
+from dots_and_stripes import write_patches
 from killed_run import KilledError, Killer
 from small_run import SMALL
 
@@ -167,7 +168,9 @@ def test_a_class_that_cannot_be_learnt__is_warned_of(labels_csv, tmp_path, caplo
 
 def test_a_class_of_held_out_slides_alone__is_warned_of(labels_csv, tmp_path, caplog):
     without = edited(labels_csv, tmp_path, lambda header, rows: (header, [[*row[:2], "0", row[3]] for row in rows]))
-    load_training_data([without], [labels_csv], load_config(None, SMALL))
+    (tmp_path / "held out").mkdir()
+    held_out = write_patches(tmp_path / "held out", ("dots", "stripes"), [(1, 0), (0, 1), (1, 1)], side=48)
+    load_training_data([without], [held_out], load_config(None, SMALL))
     assert [record.getMessage() for record in caplog.records] == [
         "class dots has no positive patch among the training patches: it cannot be learnt"
     ]
@@ -196,7 +199,7 @@ def test_a_foreign_state__is_told_and_not_trusted(labels_csv, tmp_path, state, t
     with pytest.raises(KilledError):
         train_in(tmp_path, labels_csv, config, progress=Killer(5), out=tmp_path / "run")
     torch.save(state, tmp_path / "run" / "training.pt")
-    with pytest.raises(TrainingError, match=rf"training\.pt: .*{told}.*remove it to start the run anew"):
+    with pytest.raises(TrainingError, match=rf"training\.pt: .*{told}.*remove it to start the run over"):
         train_in(tmp_path, labels_csv, config, out=tmp_path / "run")
     (tmp_path / "run" / "training.pt").unlink()
     assert not train_in(tmp_path, labels_csv, config, out=tmp_path / "run").was_finished
@@ -208,7 +211,7 @@ def test_a_state_that_could_run_code__is_not_unpickled(labels_csv, tmp_path):
         train_in(tmp_path, labels_csv, config, progress=Killer(5), out=tmp_path / "run")
     torch.save({"step": 1, "network": Killer(3)}, tmp_path / "run" / "training.pt")
     with pytest.raises(
-        TrainingError, match=r"training\.pt: cannot be read .* remove it to start the run anew"
+        TrainingError, match=r"training\.pt: cannot be read .* remove it to start the run over"
     ) as caught:
         train_in(tmp_path, labels_csv, config, out=tmp_path / "run")
     assert "\n" not in str(caught.value)

@@ -60,7 +60,7 @@ class ClassFindings:
     def remark(self) -> str | None:
         """A sentence on what cannot be shown or compared; None where all can."""
         if self.figures.n_pixels == 0 and self.n_labelled == 0:
-            return "None of the patches looked at is labelled with this class: there is nothing to show."
+            return "None of these patches is labelled with this class: there is nothing to show."
         if self.figures.n_pixels == 0:
             return (
                 f"No pixel of this class was found in the patches labelled with it ({self.n_labelled:,}): there is "
@@ -112,7 +112,7 @@ class Findings:
 
     def pixels_told(self) -> str:
         """Where the pixels of a class come from, as a sentence."""
-        pseudo = "where the model, told the patch's label, is sure of the class"
+        pseudo = "where the model, given the patch's label, is sure of the class"
         if self.n_masks == 0:
             return f"A pixel of the feature map belongs to a class {pseudo}."
         if self.n_masks == self.n_patches:

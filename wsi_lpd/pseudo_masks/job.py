@@ -104,7 +104,7 @@ def make_masks(
             return _summary(out, store.rows, table, was_finished=True)
         writer = MaskWriter(out, meta, table.sources)
         if writer.resumed:
-            logger.info("%s: goes on, %d shards are missing", out, len(writer.missing))
+            logger.info("%s: resuming, %d shards are missing", out, len(writer.missing))
         with progress.stage("masks", len(table), "patches") as advance:
             advance(len(table) - sum(len(writer.patches_of(shard)) for shard in writer.missing))
             for shard in list(writer.missing):
@@ -168,7 +168,7 @@ def _is_there(out: Path, meta: MasksMeta, *, overwrite: bool) -> bool:
     if not out.exists():
         return False
     if not (out / ARRAY / METADATA).is_file():
-        raise StoreError(f"{out}: is in the way and no folder of masks; move it, or choose another --out")
+        raise StoreError(f"{out}: exists and is not a folder of masks; move it, or choose another --out")
     if overwrite:
         return False
     found = read_masks_meta(out)

@@ -151,7 +151,7 @@ class SegmentJob:
             remove_leftovers(path)
         n_there = len(plan.strips) - len(strips.missing)
         if n_there:
-            logger.info("%s: goes on, %d of %d strips are there", slide.name, n_there, len(plan.strips))
+            logger.info("%s: resuming with %d of %d strips already written", slide.name, n_there, len(plan.strips))
         slide_map.fill(strips, renew=renew, progress=self._progress)
         clock.append(time.perf_counter())
         written = self._write(slide, slide_map.found, plan, strips, outputs)

@@ -63,4 +63,4 @@ class SievedMap:
                 labels = np.frombuffer(imagecodecs.zstd_decode(stream.read(end - start)), np.uint8)
             return labels.reshape(self._store.grid.shapes_of(index)[0])
         except (OSError, ValueError, RuntimeError) as err:
-            raise OverlayError(f"{self._path}: is damaged ({err}); run segment again, it goes on from here") from err
+            raise OverlayError(f"{self._path}: is damaged ({err}); run segment again to resume") from err

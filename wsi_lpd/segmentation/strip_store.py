@@ -132,7 +132,7 @@ class StripStore(Sequence[Strip]):
         if self.folder.exists():
             remove_working_folder(self.folder)
         if found is not None:
-            logger.warning("%s: was begun with another %s; begins anew", self.folder.name, self._changed(found))
+            logger.warning("%s: was started with another %s; starting over", self.folder.name, self._changed(found))
         self.folder.mkdir(parents=True)
         write_text(self.folder / _IDENTITY, json.dumps(self._identity, indent=1))
 
@@ -146,7 +146,7 @@ class StripStore(Sequence[Strip]):
         if found is None:
             return f"{self.folder}: is gone; another run has ended or replaced it. Run the command again"
         return (
-            f"{self.folder}: holds a map with another {self._changed(found)}; a second run has begun it anew, or the "
+            f"{self.folder}: holds a map with another {self._changed(found)}; another run has started it over, or the "
             "workers are not of one kind. Run the command again"
         )
 
@@ -167,7 +167,7 @@ class StripStore(Sequence[Strip]):
             raw = [np.frombuffer(imagecodecs.zstd_decode(frame), np.uint8) for frame in frames]
             return [part.reshape(shape) for part, shape in zip(raw, self.grid.shapes_of(index)[:count], strict=True)]
         except (OSError, ValueError, RuntimeError, struct.error) as err:
-            raise OverlayError(f"{path}: is damaged ({err}); begin anew with --overwrite") from err
+            raise OverlayError(f"{path}: is damaged ({err}); start over with --overwrite") from err
 
 
 class _LabelStrips(Sequence[UInt8Array]):
@@ -194,7 +194,7 @@ def remove_working_folder(folder: Path) -> None:
         OverlayError: If there is something else of that name.
     """
     if folder.exists() and not (folder.is_dir() and all(_OURS.fullmatch(path.name) for path in folder.iterdir())):
-        raise OverlayError(f"{folder}: is in the way and no working folder of segment; move it")
+        raise OverlayError(f"{folder}: exists and is not a working folder of segment; move it")
     remove(folder)
 
 

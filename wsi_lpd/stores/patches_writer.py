@@ -108,7 +108,7 @@ class StoreWriter:
         try:
             self._shards.write(self._next, np.stack(self._buffer))
         except StoreError as err:
-            raise StoreError(self._cannot_join("another run has begun it anew")) from err
+            raise StoreError(self._cannot_join("another run has started it over")) from err
         self.missing = [i for i in self.missing if i != self._next]
         self.go_to(self._next + 1)
 
@@ -162,7 +162,7 @@ def refuse_foreign(path: Path) -> None:
         read_meta(path)
     except StoreError as err:
         if not (path / "patches" / METADATA).is_file():
-            raise StoreError(f"{path}: is in the way and no patch store; move it, or choose another --out") from err
+            raise StoreError(f"{path}: exists and is not a patch store; move it, or choose another --out") from err
 
 
 def recover(path: Path) -> None:
@@ -186,7 +186,7 @@ def _cannot_resume(partial: Path, meta: StoreMeta, coords: Int64Array, tissue: F
     except StoreError:
         return "it is incomplete from its first step"
     if found != meta:
-        return "; ".join(found.differences(meta)) or "it was begun by other versions of the software"
+        return "; ".join(found.differences(meta)) or "it was started by other versions of the software"
     if not np.array_equal(arrays[0], coords) or not np.array_equal(arrays[1], tissue):
         return "it holds other patches"
     return None

@@ -49,7 +49,7 @@ class GuardedStore(LocalStore):
     async def set(self, key: str, value: Any) -> None:
         """See `zarr.abc.store.Store`; the file is on the disk when it returns."""
         if not add_file(Path(self.root), key, [value.as_buffer_like()], is_ours=self._is_ours):
-            raise ForeignFolderError(f"{self.root}: another run has begun it anew")
+            raise ForeignFolderError(f"{self.root}: another run has started it over")
 
 
 @dataclass(frozen=True)

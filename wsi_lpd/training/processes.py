@@ -131,7 +131,7 @@ def joined(device: str) -> Iterator[Processes]:
         if dist.get_backend() == "gloo":  # the end of others may wait for GPU work that never ends
             dist.destroy_process_group()
         if not first:
-            raise PeerError("another process of this training failed, and has told why") from err
+            raise PeerError("another process of this training failed and printed the reason") from err
         if _is_broken_line(err):
             raise TrainingError(
                 f"process {processes.rank} has lost another process, which ended without a word (out of memory?); "

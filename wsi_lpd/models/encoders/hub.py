@@ -67,7 +67,7 @@ def hub_file(repository: str, names: Sequence[str], *, required: bool = True) ->
     except _CLIENT_ERRORS as err:
         reason = " ".join(str(err).split())[:200]
         raise ModelError(
-            f"model.weights: {repository} cannot be had from the Hugging Face hub ({reason}). Check the name; for "
+            f"model.weights: {repository} cannot be fetched from the Hugging Face hub ({reason}). Check the name; for "
             "gated or private repositories accept their terms and run `hf auth login`."
         ) from err
     if not required:

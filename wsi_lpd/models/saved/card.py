@@ -150,7 +150,7 @@ def load_card(folder: Path) -> ModelCard:
     except FileNotFoundError as err:
         raise ModelError(f"{folder}: holds no {CARD_FILE}, so it is no finished run; give one made by `train`") from err
     except (OSError, ValueError) as err:
-        raise ModelError(f"{path}: cannot be read as JSON ({err}); copy the run folder again or train anew") from err
+        raise ModelError(f"{path}: cannot be read as JSON ({err}); copy the run folder again or train again") from err
     _check_format(path, tree)
     try:
         card = ModelCard.model_validate(tree)
@@ -158,10 +158,10 @@ def load_card(folder: Path) -> ModelCard:
         problems = "; ".join(_problem(problem) for problem in err.errors()[:3])
         raise ModelError(
             f"{path}: {err.error_count()} problem(s) in the model card: {problems}. Was it edited, or cut off? "
-            "Copy the run folder again or train anew."
+            "Copy the run folder again or train again."
         ) from err
     if card.weights_sha256 is None:
-        raise ModelError(f"{path}: weights_sha256 is missing; copy the run folder again or train anew")
+        raise ModelError(f"{path}: weights_sha256 is missing; copy the run folder again or train again")
     return card
 
 
@@ -173,7 +173,7 @@ def _check_format(path: Path, tree: Any) -> None:
     if tree.get("format_version") != FORMAT_VERSION:
         raise ModelError(
             f"{path}: has format version {tree.get('format_version')}, this wsi-lpd ({wsi_lpd.__version__}) reads "
-            f"{FORMAT_VERSION}; use the version that wrote it ({_written_by(tree)}), or train anew"
+            f"{FORMAT_VERSION}; use the version that wrote it ({_written_by(tree)}), or train again"
         )
 
 

@@ -73,18 +73,18 @@ def load_state(folder: Path) -> dict[str, Tensor]:
     try:
         content = path.read_bytes()
     except OSError as err:
-        raise ModelError(f"{path}: cannot be read ({err.strerror}); copy the run folder again or train anew") from err
+        raise ModelError(f"{path}: cannot be read ({err.strerror}); copy the run folder again or train again") from err
     digest = hashlib.sha256(content).hexdigest()
     if digest != card.weights_sha256:
         raise ModelError(
             f"{path}: is not the file that {CARD_FILE} was written for ({len(content)} bytes, sha256 {digest[:12]}..., "
             f"expected {str(card.weights_sha256)[:12]}...). It is damaged, cut off or from another run: copy the whole "
-            "run folder again or train anew."
+            "run folder again or train again."
         )
     try:
         return load(content)
     except SafetensorError as err:
-        raise ModelError(f"{path}: is no safetensors file ({err}); train anew") from err
+        raise ModelError(f"{path}: is no safetensors file ({err}); train again") from err
 
 
 def restore(network: nn.Module, folder: Path) -> None:
@@ -98,6 +98,6 @@ def restore(network: nn.Module, folder: Path) -> None:
     if problem is not None:
         raise ModelError(
             f"{folder / WEIGHTS_FILE}: does not fit the network of {CARD_FILE}: {problem}. Both must come from one run "
-            "of this version of wsi-lpd; train anew."
+            "of this version of wsi-lpd; train again."
         )
     network.load_state_dict(state)

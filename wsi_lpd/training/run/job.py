@@ -105,7 +105,7 @@ def _check_apart(training: LabelTable, validation: LabelTable | None) -> None:
             "a score on them says nothing. Remove them from one of the two"
         )
     both = sorted(set(training.groups) & set(validation.groups))
-    if both:
+    if both and all(source.index is not None for source in validation.sources):  # image files have names, not slides
         logger.warning("--val: %d of its slides or patients are in --labels too, such as %s", len(both), both[0])
 
 

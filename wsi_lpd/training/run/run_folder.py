@@ -104,9 +104,9 @@ class RunFolder:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as err:  # torch raises many types here
             reason = " ".join(str(err).split())[:200]
-            raise TrainingError(f"{path}: cannot be read ({reason}); remove it to start the run anew") from err
+            raise TrainingError(f"{path}: cannot be read ({reason}); remove it to start the run over") from err
         if not isinstance(state, dict):
-            raise TrainingError(f"{path}: holds no training state; remove it to start the run anew")
+            raise TrainingError(f"{path}: holds no training state; remove it to start the run over")
         return state
 
     def resumed(self, state: Mapping[str, Any], load: Callable[[Mapping[str, Any]], None], total_steps: int) -> int:
@@ -120,10 +120,10 @@ class RunFolder:
             step = int(state["step"])
         except (KeyError, TrainingError, TypeError) as err:
             reason = err if isinstance(err, TrainingError) else f"is no training state of wsi-lpd ({err!r})"
-            raise TrainingError(f"{self.state_path}: {reason}; remove it to start the run anew") from err
+            raise TrainingError(f"{self.state_path}: {reason}; remove it to start the run over") from err
         if not 0 <= step <= total_steps:
             raise TrainingError(
-                f"{self.state_path}: is of step {step}, this run has {total_steps}; remove it to start anew"
+                f"{self.state_path}: is of step {step}, this run has {total_steps}; remove it to start over"
             )
         logger.info("%s: going on at step %d of %d", self.path, step, total_steps)
         return step
