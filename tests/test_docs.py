@@ -1,12 +1,14 @@
-"""The manual names what is there: rooms, links, pictures."""
+"""The manual names what is there: rooms and their order, links, paths, pictures."""
 
 import re
 from pathlib import Path
 
 import pytest
+from test_architecture import MODULES, imports, room_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docker/*.md"), *ROOT.glob("benchmarks/*.md")])
+OWN_FOLDERS = "(?:benchmarks|cli|configs|docker|docs|tests|wsi_lpd)"
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -27,10 +29,26 @@ def test_every_link__leads_somewhere(page):
             assert anchor in anchors(path), f"{path.name} has no heading {anchor}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_path_of_the_project__exists(page):
+    named = re.findall(rf"`({OWN_FOLDERS}/[\w./-]*)`", page.read_text(encoding="utf-8"))
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def rooms_of_the_table():
+    """Rooms in the order of the table in CONTRIBUTING."""
+    return re.findall(r"^\| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
 def test_contributing__maps_every_room():
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE))
-    assert named == {path.parent.name for path in (ROOT / "wsi_lpd").glob("*/__init__.py")}
+    assert sorted(rooms_of_the_table()) == sorted(path.parent.name for path in (ROOT / "wsi_lpd").glob("*/__init__.py"))
+
+
+def test_contributing__says_which_rooms_import_one_above_them():
+    place = {room: i for i, room in enumerate(rooms_of_the_table())}
+    arrows = {(room_of(module), room_of(name)) for module in MODULES for name in imports(module)}
+    upwards = {(one, other) for one, other in arrows if one in place and other in place and place[other] < place[one]}
+    assert upwards == {("config", "methods"), ("stores", "labels")}
 
 
 def test_the_first_picture__is_there_and_small():
