@@ -77,3 +77,8 @@ class BatchError(WsiLpdError):
 
 class PeerError(TrainingError):
     """Another process of the same training failed and has already reported why."""
+
+
+def one_line(err: BaseException) -> str:
+    """The message of an error on one line, at most 200 characters; its type if it has none."""
+    return " ".join(str(err).split())[:200] or type(err).__name__

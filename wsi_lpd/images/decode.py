@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from wsi_lpd.errors import ImageError
+from wsi_lpd.errors import ImageError, one_line
 from wsi_lpd.images.coding import coding_of, composited, eight_bits
 from wsi_lpd.types import AnyArray, Size, UInt8Array
 
@@ -120,11 +120,6 @@ def opened_tiff(path: Any) -> Iterator[tifffile.TiffFile]:
             yield tiff
     except DAMAGE as err:
         raise ImageError(f"is a damaged TIFF ({one_line(err)})") from err
-
-
-def one_line(err: BaseException) -> str:
-    """What an error says, in one line of bearable length."""
-    return " ".join(str(err).split())[:200] or type(err).__name__
 
 
 def _page_rgb(page: Any) -> UInt8Array:

@@ -16,7 +16,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import FsspecStore, LocalStore, ZipStore
 
-from wsi_lpd.errors import StoreError
+from wsi_lpd.errors import StoreError, one_line
 from wsi_lpd.stores.pipeline import PIPELINE, ForeignFolderError, GuardedStore
 from wsi_lpd.stores.sizes import METADATA, ZSTD_LEVEL
 from wsi_lpd.types import AnyArray, Int64Array
@@ -62,7 +62,7 @@ class Group:
         except ImportError as err:
             raise StoreError(f"{self.location}: needs a library ({err}); pip install 'wsi-lpd[remote]'") from err
         except _BROKEN as err:
-            raise StoreError(f"{self.location}: cannot be opened as a zarr group ({_one_line(err)})") from err
+            raise StoreError(f"{self.location}: cannot be opened as a zarr group ({one_line(err)})") from err
 
     def items(self, name: str) -> Items:
         """An array of the group.
@@ -74,7 +74,7 @@ class Group:
             with zarr.config.set({"codec_pipeline.path": PIPELINE}):
                 found = self._group[name]
         except _BROKEN as err:
-            raise StoreError(f"{self.location}: its array `{name}` cannot be opened ({_one_line(err)})") from err
+            raise StoreError(f"{self.location}: its array `{name}` cannot be opened ({one_line(err)})") from err
         if not isinstance(found, zarr.Array):
             raise StoreError(f"{self.location}: `{name}` is a group, expected an array")
         return Items(found, f"{self.location}/{name}")
@@ -116,7 +116,7 @@ class Items:
                 raise FileNotFoundError("a chunk is missing")  # zarr would give zeros
             return np.asarray(self._array[...])
         except _BROKEN as err:
-            raise StoreError(f"{self.location}: cannot be read ({_one_line(err)})") from err
+            raise StoreError(f"{self.location}: cannot be read ({one_line(err)})") from err
 
     def read(self, indices: Sequence[int] | Int64Array) -> AnyArray:
         """Items in the order asked for, (n, ...).
@@ -138,7 +138,7 @@ class Items:
                 out[places] = self._read_cell(wanted[places], per_chunk)
             except _BROKEN as err:
                 shard = self.shard_key(int(wanted[places[0]]) // self.per_shard)
-                raise StoreError(f"{self.location}/{shard}: damaged or missing ({_one_line(err)})") from err
+                raise StoreError(f"{self.location}/{shard}: damaged or missing ({one_line(err)})") from err
         return out
 
     def shard_key(self, shard: int) -> str:
@@ -249,7 +249,3 @@ def _store(location: str) -> Any:
     if location.endswith(".zip"):
         return ZipStore(location, mode="r", read_only=True)
     return LocalStore(location, read_only=True)
-
-
-def _one_line(err: BaseException) -> str:
-    return " ".join(str(err).split())[:200] or type(err).__name__

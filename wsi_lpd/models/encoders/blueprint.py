@@ -14,7 +14,7 @@ import timm
 import timm.layers
 
 from wsi_lpd.config.model import HUB_PREFIXES, is_timm_name
-from wsi_lpd.errors import ModelError
+from wsi_lpd.errors import ModelError, one_line
 from wsi_lpd.models.encoders import mit as _mit  # noqa: F401  registers mit_b0 ... mit_b5 with timm
 from wsi_lpd.models.encoders.catalogue import CATALOGUE, Triple, catalogue_entry
 from wsi_lpd.models.encoders.hub import hub_file
@@ -70,8 +70,7 @@ class Blueprint:
             except (TypeError, AssertionError, NotImplementedError) as err:
                 if size or stride:
                     continue
-                reason = " ".join(str(err).split())[:200]
-                raise ModelError(f"model.encoder: timm refuses to build {self.architecture} ({reason})") from err
+                raise ModelError(f"model.encoder: timm refuses to build {self.architecture} ({one_line(err)})") from err
             return body, None if size else fixed_px
         raise AssertionError("the last attempt returns or raises")
 

@@ -11,7 +11,7 @@ from typing import Final, Literal, overload
 import huggingface_hub
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from wsi_lpd.errors import ModelError
+from wsi_lpd.errors import ModelError, one_line
 
 WEIGHT_FILES: Final = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 """Names in a folder with the hub's layout, best first."""
@@ -65,10 +65,9 @@ def hub_file(repository: str, names: Sequence[str], *, required: bool = True) ->
     except LocalEntryNotFoundError as err:
         raise ModelError(_offline(repository, names)) from err
     except _CLIENT_ERRORS as err:
-        reason = " ".join(str(err).split())[:200]
         raise ModelError(
-            f"model.weights: {repository} cannot be fetched from the Hugging Face hub ({reason}). Check the name; for "
-            "gated or private repositories accept their terms and run `hf auth login`."
+            f"model.weights: {repository} cannot be fetched from the Hugging Face hub ({one_line(err)}). Check the "
+            "name; for gated or private repositories accept their terms and run `hf auth login`."
         ) from err
     if not required:
         return None

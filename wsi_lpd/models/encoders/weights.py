@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from timm.models import clean_state_dict
 from torch import Tensor
 
-from wsi_lpd.errors import ModelError
+from wsi_lpd.errors import ModelError, one_line
 from wsi_lpd.models.encoders.blueprint import ABOUT_FILES, read_about, statistics_of
 from wsi_lpd.models.encoders.hub import WEIGHT_FILES, hub_file
 from wsi_lpd.models.encoders.vit_layout import timm_keys
@@ -91,7 +91,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as err:
         raise ModelError(
-            f"{path}: cannot be read as weights ({_one_line(err)}); expected a .safetensors file, or .pth, .pt, .bin "
+            f"{path}: cannot be read as weights ({one_line(err)}); expected a .safetensors file, or .pth, .pt, .bin "
             "written by torch.save. It may be incomplete: copy or download it again."
         ) from err
     if isinstance(content, dict):
@@ -208,7 +208,3 @@ def _is_head(key: str, body: Any) -> bool:
     stated = getattr(body, "pretrained_cfg", {}).get("classifier") or ()
     names = {*_HEADS, *([stated] if isinstance(stated, str) else stated)}
     return any(key.startswith(f"{head}.") for head in names)
-
-
-def _one_line(err: Exception) -> str:
-    return " ".join(str(err).split())[:200] or type(err).__name__

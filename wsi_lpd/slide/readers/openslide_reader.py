@@ -13,7 +13,7 @@ import numpy as np
 import openslide
 from PIL import Image
 
-from wsi_lpd.errors import SlideError
+from wsi_lpd.errors import SlideError, one_line
 from wsi_lpd.process_local import PerProcess
 from wsi_lpd.slide.readers.reader import UnknownFormatError, levels_of
 from wsi_lpd.types import UInt8Array
@@ -41,7 +41,7 @@ class OpenSlideReader:
             self.sources = self.levels
             self.associated = tuple(handle.associated_images)
         except openslide.OpenSlideError as err:
-            raise SlideError(f"{location}: OpenSlide cannot read its metadata ({_one_line(err)})") from err
+            raise SlideError(f"{location}: OpenSlide cannot read its metadata ({one_line(err)})") from err
         self.vendor = self.properties.get(openslide.PROPERTY_NAME_VENDOR)
         self.background = _colour(self.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR))
 
@@ -63,7 +63,7 @@ class OpenSlideReader:
         except openslide.OpenSlideError as err:
             raise SlideError(
                 f"{self.location}: its pixels cannot be read at x {corner[0]}, y {corner[1]}, level {source} "
-                f"({_one_line(err)}); the file is damaged: download or export it again"
+                f"({one_line(err)}); the file is damaged: download or export it again"
             ) from err
         self._handles.replace(handle, fresh)
         return pixels
@@ -95,7 +95,7 @@ def _open(location: str) -> openslide.OpenSlide:
     except openslide.OpenSlideUnsupportedFormatError as err:
         raise UnknownFormatError(f"{location}: OpenSlide does not support its format") from err
     except openslide.OpenSlideError as err:
-        message = f"{location}: OpenSlide cannot open it ({_one_line(err)})"
+        message = f"{location}: OpenSlide cannot open it ({one_line(err)})"
         # A compression that libtiff lacks (WebP, LERC ...) is not damage: tifffile may support it.
         raise (UnknownFormatError if "Unsupported TIFF compression" in message else SlideError)(message) from err
     return handle
@@ -120,7 +120,3 @@ def _colour(text: str | None) -> tuple[int, int, int]:
         return (255, 255, 255)
     red, green, blue = bytes.fromhex(text)
     return (red, green, blue)
-
-
-def _one_line(err: Exception) -> str:
-    return " ".join(str(err).split()) or type(err).__name__

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO, Final, TypeAlias, cast
 
-from wsi_lpd.errors import SlideError
+from wsi_lpd.errors import SlideError, one_line
 
 Span: TypeAlias = tuple[int, int]
 """First byte and number of bytes."""
@@ -112,7 +112,7 @@ class RemoteFile:
                 if isinstance(answer, bytes) and len(answer) == request[1]:
                     came[request] = answer
                 else:
-                    what = f"{len(answer)} bytes received" if isinstance(answer, bytes) else _one_line(answer)
+                    what = f"{len(answer)} bytes received" if isinstance(answer, bytes) else one_line(answer)
                     reason = f"{what}, expected {request[1]} bytes from byte {request[0]} on"
             if len(came) == len(requests):
                 return [came[request] for request in requests]
@@ -227,12 +227,12 @@ def _file_system(location: str) -> tuple[Any, str]:
         system, path = fsspec.core.url_to_fs(location)
     except ImportError as err:
         raise RemoteError(
-            f"{location}: the package for this protocol is not installed ({_one_line(err)}); "
+            f"{location}: the package for this protocol is not installed ({one_line(err)}); "
             "pip install 'wsi-lpd[remote]' adds https:// and s3://"
         ) from err
     except Exception as err:  # for example options that the protocol's library does not accept
         raise RemoteError(
-            f"{location}: {_one_line(err)}; expected https://, s3:// or another protocol of fsspec"
+            f"{location}: {one_line(err)}; expected https://, s3:// or another protocol of fsspec"
         ) from err
     return system, str(path)
 
@@ -245,8 +245,4 @@ def _refusal(err: Exception) -> str:
     ):
         return "no such file; check the address"
     reason = err if cause is None else cause
-    return f"cannot be opened ({_one_line(reason)}); check the address, the network and your permission to read it"
-
-
-def _one_line(err: BaseException) -> str:
-    return " ".join(str(err).split())[:200] or type(err).__name__
+    return f"cannot be opened ({one_line(reason)}); check the address, the network and your permission to read it"

@@ -12,7 +12,7 @@ from typing import Any
 
 import tiffslide
 
-from wsi_lpd.errors import ImageError, SlideError
+from wsi_lpd.errors import ImageError, SlideError, one_line
 from wsi_lpd.images.coding import RGB, Coding, coding_of
 from wsi_lpd.process_local import PerProcess
 from wsi_lpd.slide.readers.byte_source import ByteSource
@@ -66,7 +66,7 @@ class TiffSlideReader:
             # Opening reads no pixel; reading one here reports a missing codec before any work is done.
             self.read_region(0, 0, len(self.levels) - 1, 1, 1)
         except _TIFF_ERRORS as err:
-            raise SlideError(f"{location}: TiffSlide cannot read it ({_one_line(err)})") from err
+            raise SlideError(f"{location}: TiffSlide cannot read it ({one_line(err)})") from err
 
     def read_region(self, x: int, y: int, source: int, width: int, height: int) -> UInt8Array:
         """See `SlideReader`."""
@@ -77,7 +77,7 @@ class TiffSlideReader:
         except _TIFF_ERRORS as err:
             raise SlideError(
                 f"{self.location}: its pixels cannot be read at x {corner[0]}, y {corner[1]}, level {source} "
-                f"({_one_line(err)}); the file is damaged or uses a codec that is not installed"
+                f"({one_line(err)}); the file is damaged or uses a codec that is not installed"
             ) from err
         return self._codings[source].rgb(pixels, background=self.background)
 
@@ -111,7 +111,7 @@ def _open(location: str, files: PerProcess[ByteSource] | None) -> tiffslide.Tiff
     try:
         return tiffslide.TiffSlide(opened, tifffile_options=named)
     except _TIFF_ERRORS as err:
-        raise SlideError(f"{location}: TiffSlide cannot open it ({_one_line(err)})") from err
+        raise SlideError(f"{location}: TiffSlide cannot open it ({one_line(err)})") from err
 
 
 def _vendor(handle: tiffslide.TiffSlide) -> str:
@@ -130,7 +130,3 @@ def _first_at(position_px: int, downsample: float) -> int:
     """The smallest level-0 coordinate that TiffSlide, which truncates fractions, maps to `position_px`."""
     guess = int(position_px * downsample)
     return guess if int(guess / downsample) >= position_px else guess + 1
-
-
-def _one_line(err: BaseException) -> str:
-    return " ".join(str(err).split())[:200] or type(err).__name__

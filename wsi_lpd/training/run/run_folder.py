@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 
 from wsi_lpd.config import Config, dump_config, load_config
-from wsi_lpd.errors import ConfigError, TrainingError
+from wsi_lpd.errors import ConfigError, TrainingError, one_line
 from wsi_lpd.files import replacing, write_text
 from wsi_lpd.methods.base import TERMS
 from wsi_lpd.models.saved.card import CARD_FILE, load_card
@@ -103,8 +103,7 @@ class RunFolder:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as err:  # torch raises many types here
-            reason = " ".join(str(err).split())[:200]
-            raise TrainingError(f"{path}: cannot be read ({reason}); remove it to start the run over") from err
+            raise TrainingError(f"{path}: cannot be read ({one_line(err)}); remove it to start the run over") from err
         if not isinstance(state, dict):
             raise TrainingError(f"{path}: holds no training state; remove it to start the run over")
         return state

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from wsi_lpd.errors import TrainingError
+from wsi_lpd.errors import TrainingError, one_line
 from wsi_lpd.models.saved.mismatch import weights_mismatch
 
 
@@ -26,7 +26,7 @@ def restoring(what: str) -> Iterator[None]:
     except KeyError as err:
         raise TrainingError(f"is no {what}: it has no {err}") from err
     except (AttributeError, RuntimeError, TypeError, ValueError) as err:
-        raise TrainingError(f"does not fit this configuration ({' '.join(str(err).split())})") from err
+        raise TrainingError(f"does not fit this configuration ({one_line(err)})") from err
 
 
 def check_network(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
