@@ -1,4 +1,7 @@
-"""What every benchmark measures with: processes, clocks, statistics, tables, and the machine's description."""
+"""What every benchmark measures with: processes, clocks, statistics, tables, and the machine's description.
+
+Importing it costs little memory, since measured processes do too.
+"""
 
 from benchmarks.measuring.clock import peak_device_mb, peak_mb, seconds_of
 from benchmarks.measuring.machine import machine, machine_line, usable_cores

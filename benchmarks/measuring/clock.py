@@ -1,4 +1,4 @@
-"""Seconds, and peak memory, of work in this process."""
+"""Seconds, and peak memory, of work in this process. Torch is imported only for a GPU: its memory would count."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
@@ -35,9 +37,15 @@ def peak_mb() -> float:
 
 def peak_device_mb(device: torch.device) -> float | None:
     """Peak memory of tensors on a GPU, in MiB; None without one."""
-    return round(torch.cuda.max_memory_allocated(device) / 2**20, 1) if device.type == "cuda" else None
+    if device.type != "cuda":
+        return None
+    import torch
+
+    return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
 
 
 def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
+        import torch
+
         torch.cuda.synchronize(device)

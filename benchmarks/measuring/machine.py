@@ -6,13 +6,13 @@ import os
 import platform
 from typing import Any
 
-import torch
-
 from wsi_lpd.versions import versions_of
 
 
 def machine() -> dict[str, Any]:
     """Cores, memory, accelerator and versions."""
+    import torch  # here, so that processes measured for memory can import this module
+
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "cores": usable_cores(),
