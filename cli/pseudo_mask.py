@@ -39,7 +39,7 @@ def pseudo_mask(
         run = find_run(model)
         table = read_labels(labels, classes=load_card(run).label_columns)
         summary = make_masks(table, run, out, resolved, device=device, overwrite=overwrite, progress=BarProgress())
-    for line in summary.told():
+    for line in summary.describe():
         say(line)
     if summary.was_finished:
         say(f"{out}: was there already; --overwrite makes it anew")

@@ -198,7 +198,7 @@ def test_masks_that_were_killed__are_those_of_an_undisturbed_call(work, tmp_path
         (["train", *DECODER, "--masks", "{work}/masks", "--classes", "stripes,dots", "--out", "r"], "of the classes"),
         (["train", *DECODER, "--masks", "{work}/masks", "--set", "model.encoder=resnet18", "--set",
           "model.weights={work}/first", "--out", "r"], "set model.encoder=regnety_002"),
-        (["pseudo-mask", "--model", "{work}/first", "--out", "{work}/first"], "is in the way and no folder of masks"),
+        (["pseudo-mask", "--model", "{work}/first", "--out", "{work}/first"], "exists and is not a folder of masks"),
         (["pseudo-mask", "--model", "{work}/second", "--out", "{work}/masks"], "holds other masks (model: second"),
         (["pseudo-mask", "--model", "{work}/masks", "--out", "m"], "holds no model.json"),
         (["pseudo-mask", "--model", "{work}/first", "--set", "masks.views=3", "--out", "m"], "masks.views"),

@@ -1,1 +1,1 @@
-"""Pure tensor functions, one loss each."""
+"""Loss terms: pure functions of tensors."""

@@ -1,1 +1,1 @@
-"""What the prototypes of a model have learnt, as numbers and pictures; nothing here trains."""
+"""What the prototypes of a model have learnt, in numbers and pictures; nothing here trains."""

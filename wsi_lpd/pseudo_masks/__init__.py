@@ -1,1 +1,1 @@
-"""From a trained model and the labels of its training patches to pseudo masks; the second stage learns from them."""
+"""From a trained model and the labels of its training patches to pseudo masks, which a second stage is trained on."""
