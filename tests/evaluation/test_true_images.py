@@ -76,7 +76,7 @@ def test_classes__must_be_the_models(tmp_path):
         LabelError, match=r"found the classes Tumor, Stroma, expected the model's in any order: Stroma, Tumor, Fat"
     ):
         opened(folder, named=("Tumor", "Stroma"))
-    with pytest.raises(LabelError, match="classes are Tumor, Stroma, Immune cells, Necrosis"):
+    with pytest.raises(LabelError, match="found the classes Tumor, Stroma, Immune cells, Necrosis"):
         opened(folder, named=None, coding="bcss-wsss")
     with pytest.raises(LabelError, match="names no classes; pass --classes"):
         list(opened(folder, named=None))
@@ -151,7 +151,7 @@ def test_groups__follow_the_rule(rule, name, group):
 def test_groups__rules_that_are_none_are_refused():
     with pytest.raises(LabelError, match="is not a regular expression"):
         grouping("(.+")
-    with pytest.raises(LabelError, match="with one bracket"):
+    with pytest.raises(LabelError, match="with one group"):
         grouping("slide")
     with pytest.raises(LabelError, match=r"does not match the name a\.png"):
         grouping("(x+)")("a.png")
