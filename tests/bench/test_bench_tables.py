@@ -46,7 +46,7 @@ def test_one_group_and_one_seed__has_no_interval():
 
 
 def test_a_difference__is_drawn_in_pairs():
-    # Groups differ far more than the two rows do: unpaired, nothing could be told.
+    # Groups differ far more than the two rows do: unpaired, no difference would show.
     worse = {seed: random_run(seed, GROUPS, accuracy=0.5) for seed in range(3)}
     better = {seed: random_run(seed, GROUPS, accuracy=0.56) for seed in range(4)}
     alone = seeded(better).estimates(draws=2000)["miou_a"]

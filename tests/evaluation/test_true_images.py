@@ -78,7 +78,7 @@ def test_classes__must_be_the_models(tmp_path):
         opened(folder, named=("Tumor", "Stroma"))
     with pytest.raises(LabelError, match="found the classes Tumor, Stroma, Immune cells, Necrosis"):
         opened(folder, named=None, coding="bcss-wsss")
-    with pytest.raises(LabelError, match="names no classes; pass --classes"):
+    with pytest.raises(LabelError, match="found no class names; give --classes"):
         list(opened(folder, named=None))
 
 
