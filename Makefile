@@ -35,11 +35,11 @@ test-gpu: env
 	$(BIN)/pytest -m "gpu"
 
 bench-methods: env  ## the tables of docs/methods.md; DATA=FOLDER/wsss4luad/3.testing adds real tissue, GPU=1 larger sizes
-	$(BIN)/python benchmarks/methods.py $(if $(GPU),--size gpu --out bench-methods-gpu,--out bench-methods) \
+	$(BIN)/python -m benchmarks.methods.compare $(if $(GPU),--size gpu --out bench-methods-gpu,--out bench-methods) \
 		$(if $(DATA),--data "$(DATA)") $(BENCH)
 
 bench: env       ## the tables of docs/performance.md; BENCH="--parts tiles,maps --no-peers" passes options on
-	$(BIN)/python benchmarks/engine/bench.py $(BENCH)
+	$(BIN)/python -m benchmarks.engine.bench $(BENCH)
 
 wheel: env
 	$(BIN)/python -m build

@@ -70,7 +70,7 @@ def prototypes(
         )
         paths = write_findings(findings, run if out is None else out)
     for found in findings.classes:
-        say(found.summary_line())
+        say(found.describe())
     say(f"{', '.join(str(path) for path in paths)}: from {findings.n_patches:,} {what}")
     if as_json:
         print_json({"files": [str(path) for path in paths], **findings.to_json()})

@@ -46,7 +46,7 @@ def pseudo_mask(
         run = find_run(model)
         table = read_labels(labels, classes=load_card(run).label_columns)
         summary = make_masks(table, run, out, resolved, device=device, overwrite=overwrite, progress=BarProgress())
-    for line in summary.summary_lines():
+    for line in summary.describe():
         say(line)
     if summary.was_finished:
         say(f"{out}: already finished; --overwrite starts over")

@@ -1,33 +1,27 @@
 """Tiling, segmenting and drawing against the peers and the limits of the machine: tables for docs/performance.md.
 
-    python benchmarks/engine/bench.py [--parts tiles,segment,...] [--repeats 3] [--no-peers] [--out bench]
+    python -m benchmarks.engine.bench [--parts tiles,segment,...] [--repeats 3] [--no-peers] [--out bench]
 
-Slides are synthetic and made when they are missing. The peers get an environment each (some 6 GB with torch for two of
-them). Everything runs on an otherwise idle machine or not at all.
+Slides are synthetic and made where they are missing. Each peer gets an environment of its own (two of them with torch,
+some 6 GB each). Run it on an idle machine.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent))
-
-from big import big_tables  # noqa: E402
-from kills import kills_tables  # noqa: E402
-from label_maps import label_map_tables  # noqa: E402
-from machine import machine_line  # noqa: E402
-from place import Place  # noqa: E402
-from scaling import scaling_tables  # noqa: E402
-from segmenting import segmenting_tables  # noqa: E402
-from ties import ties_tables  # noqa: E402
-from tiles import tiles_tables  # noqa: E402
-from workers import workers_tables  # noqa: E402
-
-from wsi_lpd.files import write_text  # noqa: E402
+from benchmarks.engine.big import big_tables
+from benchmarks.engine.kills import kills_tables
+from benchmarks.engine.label_maps import label_map_tables
+from benchmarks.engine.place import Place
+from benchmarks.engine.scaling import scaling_tables
+from benchmarks.engine.segmenting import segmenting_tables
+from benchmarks.engine.ties import ties_tables
+from benchmarks.engine.tiles import tiles_tables
+from benchmarks.engine.workers import workers_tables
+from benchmarks.measuring import machine_line, names_among, parser_of
+from wsi_lpd.files import write_text
 
 PARTS: dict[str, tuple[str, Callable[[Place], Sequence[str]]]] = {
     "tiles": ("Tiling", tiles_tables),
@@ -42,27 +36,20 @@ PARTS: dict[str, tuple[str, Callable[[Place], Sequence[str]]]] = {
 
 
 def main() -> None:
-    """Runs the parts that are asked for; each leaves its tables in OUT/<part>.md."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("bench"))
-    parser.add_argument("--parts", type=_known, default=list(PARTS), help=f"of {', '.join(PARTS)}")
+    """Runs the chosen parts; each writes its tables to OUT/<part>.md."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--out", type=Path, default=Path("bench"), help="folder of all files")
+    parser.add_argument("--parts", type=names_among(PARTS, "part"), default=list(PARTS), help="separated by commas")
     parser.add_argument("--repeats", type=int, default=3, help="rounds; ratios are medians over them")
-    parser.add_argument("--no-peers", action="store_true", help="leave TIAToolbox, LazySlide and histolab out")
+    parser.add_argument("--no-peers", action="store_true", help="leave out TIAToolbox, LazySlide and histolab")
     options = parser.parse_args()
     place = Place(options.out.absolute(), options.repeats, not options.no_peers)
     for name in options.parts:
         title, tables = PARTS[name]
-        command = f"python benchmarks/engine/bench.py --parts {name} --repeats {options.repeats}"
+        command = f"python -m benchmarks.engine.bench --parts {name} --repeats {options.repeats}"
         text = "\n\n".join([f"### {title}", f"`{command}`; {machine_line()}", *tables(place)])
         write_text(place.out / f"{name}.md", text + "\n")
         print(f"{text}\n", flush=True)
-
-
-def _known(text: str) -> list[str]:
-    names = text.split(",")
-    if unknown := [name for name in names if name not in PARTS]:
-        raise argparse.ArgumentTypeError(f"no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    return names
 
 
 if __name__ == "__main__":

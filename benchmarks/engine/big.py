@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from markdown import table
-from models import random_run
-from place import HERE, TOOL, Place
-from segment_command import segment_command
-from timing import Measured, run
+from benchmarks.engine.models import random_run
+from benchmarks.engine.place import Place
+from benchmarks.engine.segment_command import segment_command
+from benchmarks.measuring import TOOL, Measured, module_command, run, table
 
 WIDTH, HEIGHTS = 100_000, (25_000, 100_000)
 TINY = "regnety_002"
-IMPORTS = {"tile": "wsi_lpd.tiling.job, cli.tile", "segment": "wsi_lpd.segmentation.job, cli.segment, timm, torch"}
+IMPORTS = {
+    "tile": "wsi_lpd.tiling.job, wsi_lpd_cli.tile",
+    "segment": "wsi_lpd.segmentation.job, wsi_lpd_cli.segment, timm, torch",
+}
 
 
 def big_tables(place: Place) -> list[str]:
-    """One table; every cell is one run."""
+    """One table, a run for each row."""
     source = place.slide(size="8192x8192")
     model = random_run(place.out / "models" / TINY, TINY, source)
     bare = {command: _imports(names) for command, names in IMPORTS.items()}
@@ -31,13 +34,15 @@ def big_tables(place: Place) -> list[str]:
             peak, own = f"{found.peak_mb:.0f}", f"{above[command, height]:.0f}"
             rows.append((command, f"{WIDTH} x {height}", _amount(found), f"{found.wall_s:.0f}", peak, own))
     growth = {command: above[command, HEIGHTS[1]] / above[command, HEIGHTS[0]] for command in IMPORTS}
-    printed = ", ".join(f"{command} {ratio:.2f}" for command, ratio in growth.items())
+    ratios = ", ".join(f"{command} {ratio:.2f}" for command, ratio in growth.items())
     columns = ("", "slide, px", "", "seconds", "peak MB", "above the bare imports, MB")
-    return [f"{table(columns, rows)}\n\nPeak above the imports at {HEIGHTS[1]:,} rows / at {HEIGHTS[0]:,}: {printed}."]
+    return [
+        f"{table(columns, rows)}\n\nPeak above the bare imports at {HEIGHTS[1]:,} rows / at {HEIGHTS[0]:,}: {ratios}."
+    ]
 
 
 def _amount(found: Measured) -> str:
-    (summary,) = found.printed["slides"]
+    (summary,) = found.summary["slides"]
     if "n_windows" in summary:
         return f"{summary['n_windows']} windows, {summary['n_regions']} regions"
     return f"{summary['n_patches']} patches"
@@ -47,7 +52,7 @@ def _slide(source: Path, place: Place, height: int) -> Path:
     slide = place.out / "slides" / f"repeated-{WIDTH}x{height}.svs"
     if not slide.is_file():
         unfinished = slide.with_suffix(".partial")
-        run([TOOL.with_name("python"), HERE / "big_slide.py", source, unfinished, str(WIDTH), str(height)])
+        run(module_command("contestants.big_slide", source, unfinished, str(WIDTH), str(height)))
         unfinished.rename(slide)
     return slide
 
@@ -67,4 +72,4 @@ def _segment(slide: Path, model: Path, place: Place) -> Measured:
 
 
 def _imports(names: str) -> float:
-    return run([TOOL.with_name("python"), "-c", f"import {names}"]).peak_mb
+    return run([sys.executable, "-c", f"import {names}"]).peak_mb

@@ -1,4 +1,4 @@
-"""A TCP proxy that counts what passes, in both directions."""
+"""A TCP proxy that counts the bytes that pass, in both directions."""
 
 from __future__ import annotations
 

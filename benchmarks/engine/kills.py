@@ -1,4 +1,4 @@
-"""`kill -9` at random moments: what the next run leaves must be, byte for byte, what an undisturbed one does."""
+"""`kill -9` at random moments: the next run must write, byte for byte, what an undisturbed one writes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from markdown import table
-from models import random_run
-from place import TOOL, Place
-from segment_command import segment_command
-from timing import Command, RunFailedError, run
+from benchmarks.engine.models import random_run
+from benchmarks.engine.place import Place
+from benchmarks.engine.segment_command import segment_command
+from benchmarks.measuring import TOOL, Command, RunFailedError, run, table
 
 ENGINES = ("torch", "openvino")
 N_KILLS = 10
@@ -34,7 +33,7 @@ def kills_tables(place: Place) -> list[str]:
         *((f"segment (overlay and mask), {engine}", *_killed([*segment, *_by(engine)], place)) for engine in ENGINES),
         ("tile (store, preview, patches.csv)", *_killed([*tile, "{}"], place)),
     ]
-    columns = ("", "undisturbed, s", "killed after, s", "had begun to write", "byte-equal afterwards")
+    columns = ("", "undisturbed, s", "killed after, s", "had started to write", "byte-equal afterwards")
     return [table(columns, rows)]
 
 
@@ -43,41 +42,41 @@ def _by(engine: str) -> Command:
 
 
 def _killed(command: Sequence[str | Path], place: Place) -> tuple[object, ...]:
-    """Seconds of an undisturbed run, when others were killed, how many had begun to write, how many came out equal.
+    """Seconds of an undisturbed run, when others were killed, how many had started to write, how many ended up equal.
 
-    All moments lie between the first file of the undisturbed run and its end.
+    All moments are between the first file of the undisturbed run and its end.
     """
     rng = random.Random(7)
     plain = place.scratch / "plain"
     shutil.rmtree(plain, ignore_errors=True)
-    began_s, ended_s = _watched(_into(command, plain), plain)
+    first_s, end_s = _watched(_into(command, plain), plain)
     expected = folder_digest(plain)
-    moments, n_begun, n_equal = [], 0, 0
+    moments, n_started, n_equal = [], 0, 0
     for _ in range(N_KILLS):
         out = place.scratch / "killed"
         shutil.rmtree(out, ignore_errors=True)
-        moments.append(rng.uniform(began_s, ended_s))
+        moments.append(rng.uniform(first_s, end_s))
         _kill_after(_into(command, out), moments[-1])
-        n_begun += _has_files(out)
+        n_started += _has_files(out)
         run(_into(command, out))
         n_equal += folder_digest(out) == expected
     when = ", ".join(f"{moment:.1f}" for moment in moments)
-    return f"{ended_s:.1f}", when, n_begun, f"{n_equal} of {N_KILLS}"
+    return f"{end_s:.1f}", when, n_started, f"{n_equal} of {N_KILLS}"
 
 
 def _watched(command: Sequence[str], out: Path) -> tuple[float, float]:
     """Seconds until the first file of a run, and until its end."""
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    began_s = None
+    first_s = None
     while process.poll() is None:
-        if began_s is None and _has_files(out):
-            began_s = time.perf_counter() - started
+        if first_s is None and _has_files(out):
+            first_s = time.perf_counter() - started
         time.sleep(0.01)
-    ended_s = time.perf_counter() - started
-    if process.returncode or began_s is None:
+    end_s = time.perf_counter() - started
+    if process.returncode or first_s is None:
         raise RunFailedError(f"{' '.join(command)}: exit status {process.returncode}, or nothing was written")
-    return began_s, ended_s
+    return first_s, end_s
 
 
 def _has_files(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Models with random weights: what a benchmark of speed needs of a model is its size, and a map of several classes."""
+"""Models with random weights: a benchmark of speed needs a model's size and a map of several classes, nothing more."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from wsi_lpd.types import Box, Size
 N_CLASSES = 4
 MPP = 1.0
 PATCH_PX = 224
-N_LOOKED_AT = 16
+N_WINDOWS = 16
 
 
 def random_run(folder: Path, encoder: str, slide: Path) -> Path:
-    """A run folder whose network has random weights (seed 0); made if it is missing.
+    """A run folder whose network has random weights (seed 0); made where it is missing.
 
-    Windows are one patch of `PATCH_PX` pixels at `MPP` um/px. The offsets of the classes are set so that on some
-    windows of `slide` each class map has the mean 0 at every scale: then every class occurs.
+    Windows are one patch of `PATCH_PX` pixels at `MPP` um/px. The offsets of the classes are set so that each
+    class map has the mean 0 on some windows of `slide`, at every scale: then every class occurs.
     """
     if (folder / CARD_FILE).is_file():
         return folder
@@ -57,10 +57,10 @@ def random_run(folder: Path, encoder: str, slide: Path) -> Path:
 
 
 def _windows(path: Path) -> torch.Tensor:
-    """`N_LOOKED_AT` windows along the diagonal of a slide, in [0, 1], (N, 3, S, S)."""
+    """`N_WINDOWS` windows along the diagonal of a slide, in [0, 1], (N, 3, S, S)."""
     with open_slide(path) as slide:
         side = round(PATCH_PX * MPP / slide.mpp)
-        steps = [(i + 1) / (N_LOOKED_AT + 1) for i in range(N_LOOKED_AT)]
+        steps = [(i + 1) / (N_WINDOWS + 1) for i in range(N_WINDOWS)]
         corners = [
             (round(step * (slide.size_px.width - side)), round(step * (slide.size_px.height - side))) for step in steps
         ]

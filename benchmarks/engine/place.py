@@ -1,16 +1,13 @@
-"""Where the benchmark keeps its files, and what all parts of it share."""
+"""Where the engine's benchmarks keep their files, and the slides they share."""
 
 from __future__ import annotations
 
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from timing import Command
+from benchmarks.measuring import TOOL, Command
 
-HERE = Path(__file__).parent
-TOOL = Path(sys.executable).with_name("wsi-lpd")
 SLIDE_SIZE = "20480x18432"
 SMALL_SIZE = "12288x10240"
 
@@ -36,7 +33,7 @@ class Place:
 
     @property
     def scratch(self) -> Path:
-        """Folder for what contestants write."""
+        """Folder that contestants write to."""
         folder = self.out / "scratch"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -44,16 +41,6 @@ class Place:
     def slide(self, seed: int = 0, size: str = SLIDE_SIZE) -> Path:
         """A synthetic slide, 0.25 um/px, JPEG, levels 1, 4 and 16; made if it is missing."""
         folder = self.out / "slides" / size
-        command: Command = [
-            TOOL,
-            "synth",
-            "--size",
-            size,
-            "--seed",
-            str(seed),
-            "--no-geojson",
-            "--out",
-            folder,
-        ]
+        command: Command = [TOOL, "synth", "--size", size, "--seed", str(seed), "--no-geojson", "--out", folder]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return folder / f"synth-{seed}.svs"

@@ -1,9 +1,9 @@
 """A model of many slides on 1 to 256 workers, from stage times that are measured here.
 
-What is measured: one slide segmented by one thread (start of the process, tissue, network, overlay), and how long the
-scheduler and a worker need for a task that does nothing. What is assumed: slides of different sizes (lognormal, the
-spread of clinical archives), costs in proportion to their tissue, workers that are all alike, and storage that gives
-everyone its bytes; the last line says how many bytes per second that is.
+Measured: one slide segmented by one thread (start of the process, tissue, network, overlay), and how long the scheduler
+and a worker need for a task that does nothing. Assumed: slides of different sizes (lognormal, as spread as in clinical
+archives), costs in proportion to their tissue, identical workers, and storage that is never waited for; the last column
+says how many bytes per second it must deliver.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distributed import Client, LocalCluster
-from markdown import table
-from models import random_run
-from place import SMALL_SIZE, Place
-from segment_command import segment_command
-from timing import run
-from workers import ONE_THREAD
+
+from benchmarks.engine.models import random_run
+from benchmarks.engine.place import SMALL_SIZE, Place
+from benchmarks.engine.segment_command import segment_command
+from benchmarks.engine.workers import ONE_THREAD
+from benchmarks.measuring import run, table
 
 ENCODER = "pvt_v2_b0"
 N_SLIDES = 1000
@@ -47,15 +47,15 @@ def scaling_tables(place: Place) -> list[str]:
         core_s = n * wall / N_SLIDES
         rows.append((n, f"{wall / 3600:.2f}", f"{core_s:.1f}", f"{alone / (n * wall):.2f}", f"{rate:.1f}"))
     columns = ("workers", "hours", "core seconds per slide", "efficiency", "read from storage, MB/s")
-    printed = (
+    measured = (
         f"Measured: start of a worker {start_s:.1f} s, a slide of {SMALL_SIZE} px with {ENCODER} {slide_s:.1f} s on "
-        f"one thread, an empty task {task_s * 1e3:.1f} ms. {N_SLIDES} slides, in the order given; simulated."
+        f"one thread, an empty task {task_s * 1e3:.1f} ms. {N_SLIDES} slides, in random order; simulated."
     )
-    return [f"{printed}\n\n{table(columns, rows)}"]
+    return [f"{measured}\n\n{table(columns, rows)}"]
 
 
 def _ends(costs: Sequence[float], n_workers: int, start_s: float, task_s: float) -> list[float]:
-    """When each worker has done its last slide: the next slide goes to whoever is free first.
+    """When each worker finishes its last slide; the next slide goes to the worker that is free first.
 
     The scheduler hands out one task at a time, so no two slides begin within `task_s`.
     """
@@ -72,7 +72,7 @@ def _measured(slide: Path, model: Path, folder: Path) -> tuple[float, float]:
     """Seconds to start a process that segments, and seconds for the slide."""
     command = segment_command(slide, model, folder / "scaling.geojson", "--overwrite")
     found = run(command, environment=ONE_THREAD)
-    (summary,) = found.printed["slides"]
+    (summary,) = found.summary["slides"]
     seconds = sum(summary["seconds"].values())
     return found.wall_s - seconds, seconds
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from place import TOOL
-from timing import Command
+from benchmarks.measuring import TOOL, Command
 
 BATCH = 8
-"""Windows per forward pass, of everybody who is compared."""
+"""Windows per forward pass, for all contestants."""
 
 
 def segment_command(slide: Path, model: Path, out: Path, *options: str | Path) -> Command:

@@ -1,4 +1,4 @@
-"""Whether the size of a batch changes labels: how many pixels, and how near a tie they were."""
+"""Whether the size of a batch changes labels: of how many pixels, and how close to a tie these were."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from markdown import table
-from models import random_run
-from place import Place
 
+from benchmarks.engine.models import random_run
+from benchmarks.engine.place import Place
+from benchmarks.measuring import table
 from wsi_lpd.config import load_config
 from wsi_lpd.models.saved.load import load_network
 from wsi_lpd.prediction.predictor import Predictor

@@ -9,11 +9,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from environments import python_of, version_of
-from markdown import table
-from place import HERE, TOOL, Place
-from timing import Measured, in_turn, median, median_ratio, run
 
+from benchmarks.engine.place import Place
+from benchmarks.measuring import TOOL, Measured, in_turn, median, module_command, ratio_of_runs, run, table
+from benchmarks.peers import python_of, version_of
 from wsi_lpd.config import load_config
 from wsi_lpd.tiling.plan import open_to_tile, plan_tiling
 
@@ -30,6 +29,7 @@ class TileCase:
 
     @property
     def name(self) -> str:
+        """In headings."""
         return f"{self.patch_px} px at {self.mpp:g} um/px"
 
 
@@ -61,7 +61,7 @@ def _rows(found: dict[str, list[Measured]]) -> str:
     rows: list[Sequence[object]] = []
     for name, runs in found.items():
         per_patch = median(runs, "loop_s") / median(runs, "n")
-        ratio = median_ratio(runs, ours, "per_patch_s")
+        ratio = ratio_of_runs(runs, ours, "per_patch_s")
         rows.append(
             (
                 name,
@@ -75,9 +75,9 @@ def _rows(found: dict[str, list[Measured]]) -> str:
             )
         )
     floor = found["floor"]
-    whole = median_ratio(ours, floor, "wall_s", "loop_s")
+    whole = ratio_of_runs(ours, floor, "wall_s", "loop_s")
     columns = ("", "patches", "patches/s", "time per patch / ours", "process s", "cpu s", "peak MB", "MB written")
-    loop, decoding = median_ratio(ours, floor, "loop_s"), median_ratio(floor, floor, "decode_s", "loop_s")
+    loop, decoding = ratio_of_runs(ours, floor, "loop_s"), ratio_of_runs(floor, floor, "decode_s", "loop_s")
     limits = (
         f"Our loop takes {loop:.2f} times the floor (limit 1.2), our whole process {whole:.2f} times (limit 1.5). "
         f"Decoding is {decoding:.0%} of the floor."
@@ -93,36 +93,32 @@ def _write_coords(slide: Path, case: TileCase, path: Path) -> None:
 
 
 def _floor(slide: Path, coords: Path, out: Path) -> Measured:
-    found = run([_python(), HERE / "tile_floor.py", slide, coords, out, "--threads", str(THREADS)])
-    return _completed(found, out, found.printed["decode_s"] + found.printed["zarr_s"], found.printed["n"])
+    found = run(module_command("contestants.tile_floor", slide, coords, out, "--threads", str(THREADS)))
+    return _completed(found, out, found.summary["decode_s"] + found.summary["zarr_s"], found.summary["n"])
 
 
 def _ours(slide: Path, case: TileCase, out: Path) -> Measured:
     shutil.rmtree(out, ignore_errors=True)
     settings = ["--mpp", str(case.mpp), "--patch-size", str(case.patch_px), "--threads", str(THREADS)]
     found = run([TOOL, "tile", slide, "--out", out, "--json", *settings])
-    (report,) = found.printed["slides"]
+    (report,) = found.summary["slides"]
     return _completed(found, out, report["seconds"], report["n_patches"])
 
 
 def _loop(library: str, slide: Path, coords: Path, out: Path) -> Measured:
-    found = run([_python(), HERE / "tile_loop.py", library, slide, coords, out])
-    return _completed(found, out, found.printed["loop_s"], found.printed["n"])
+    found = run(module_command("contestants.tile_loop", library, slide, coords, out))
+    return _completed(found, out, found.summary["loop_s"], found.summary["n"])
 
 
 def _peer(peer: str, slide: Path, case: TileCase, place: Place) -> Measured:
     out = place.scratch / peer
     shutil.rmtree(out, ignore_errors=True)
     python = python_of(peer, place.environments)
-    found = run([python, HERE / f"tile_{peer}.py", slide, str(case.mpp), str(case.patch_px), out])
-    return _completed(found, out, found.printed["loop_s"], found.printed["n"])
+    found = run(module_command(f"peers.tile_{peer}", slide, str(case.mpp), str(case.patch_px), out, python=python))
+    return _completed(found, out, found.summary["loop_s"], found.summary["n"])
 
 
 def _completed(found: Measured, out: Path, loop_s: float, n: int) -> Measured:
     written_mb = sum(file.stat().st_size for file in out.rglob("*") if file.is_file()) / 1e6
-    printed = {**found.printed, "loop_s": loop_s, "n": n, "per_patch_s": loop_s / n, "written_mb": written_mb}
-    return Measured(found.wall_s, found.cpu_s, found.peak_mb, printed)
-
-
-def _python() -> Path:
-    return TOOL.with_name("python")
+    summary = {**found.summary, "loop_s": loop_s, "n": n, "per_patch_s": loop_s / n, "written_mb": written_mb}
+    return Measured(found.wall_s, found.cpu_s, found.peak_mb, summary)

@@ -16,24 +16,35 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from counting_proxy import CountingProxy
 from distributed import Client
-from kills import folder_digest
-from markdown import table
-from models import random_run
-from place import HERE, TOOL, Place
-from timing import Command, Measured, RunFailedError, in_turn, median, median_ratio, run
+
+from benchmarks.engine.counting_proxy import CountingProxy
+from benchmarks.engine.kills import folder_digest
+from benchmarks.engine.models import random_run
+from benchmarks.engine.place import Place
+from benchmarks.measuring import (
+    TOOL,
+    Command,
+    Measured,
+    RunFailedError,
+    in_turn,
+    median,
+    module_command,
+    ratio_of_runs,
+    run,
+    table,
+)
 
 N_SLIDES = 4
 N_LIMIT_ROUNDS = 3
 ENCODER = "pvt_v2_b0"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 WORKER_OPTIONS = ("--memory-limit", "0", "--local-directory")
 
 
 def workers_tables(place: Place) -> list[str]:
-    """A table of both commands, and a line about a worker that was killed."""
+    """A table of both commands, and a line on a worker that was killed."""
     slides = [place.slide(seed) for seed in range(N_SLIDES)]
     model = random_run(place.out / "models" / ENCODER, ENCODER, slides[0])
     segment: Command = ["segment", *slides, "--model", model, "--device", "cpu", "--out"]
@@ -48,7 +59,7 @@ def workers_tables(place: Place) -> list[str]:
                 name,
                 f"{median(found['1'], 'wall_s'):.1f}",
                 f"{median(found['2'], 'wall_s'):.1f}",
-                f"{median_ratio(found['1'], found['2'], 'wall_s'):.2f}",
+                f"{ratio_of_runs(found['1'], found['2'], 'wall_s'):.2f}",
                 "yes" if digests[0] == digests[1] else "NO",
                 f"{median(found['2'], 'scheduler_kb'):.0f}",
                 f"{sum(slide.stat().st_size for slide in slides) / 1e6:.0f}",
@@ -64,16 +75,16 @@ def workers_tables(place: Place) -> list[str]:
         "four slides", "one worker, s", "two workers, s", "ratio (limit 1.7)", "byte-equal",
         "through the scheduler, kB", "slides, MB (compressed)",
     )  # fmt: skip
-    printed = (
+    killed_line = (
         f"`segment` with one of two workers killed in the middle: {killed.wall_s:.1f} s, result "
         f"{'equal to that of a run without Dask' if survived else 'DIFFERENT'}."
     )
-    return [f"{table(columns, rows)}\n\n{printed} {_limit_told(model, slides[0])}"]
+    return [f"{table(columns, rows)}\n\n{killed_line} {_limit_line(model, slides[0])}"]
 
 
-def _limit_told(model: Path, slide: Path) -> str:
-    """What two processes gain that share nothing but the machine: forward passes in one, then in two at once."""
-    command: Command = [TOOL.with_name("python"), HERE / "forward.py", model, slide, "0", "8", "openvino"]
+def _limit_line(model: Path, slide: Path) -> str:
+    """The most a second worker can gain: forward passes in one process, then in two that share only the machine."""
+    command: Command = module_command("contestants.forward", model, slide, "0", "8", "openvino")
 
     def seconds_together(n: int) -> float:
         with ThreadPoolExecutor(n) as pool:
@@ -92,25 +103,25 @@ def _on(n_workers: int, command: Sequence[str | Path], place: Place, *, kill_aft
         if kill_after_s is not None:
             threading.Timer(kill_after_s, os.kill, (pids[0], signal.SIGKILL)).start()
         found = run([TOOL, *command, out, "--scheduler", proxy.address], environment=ONE_THREAD)
-        printed = {"scheduler_kb": proxy.n_bytes / 1e3}
-    return Measured(found.wall_s, found.cpu_s, found.peak_mb, printed)
+        summary = {"scheduler_kb": proxy.n_bytes / 1e3}
+    return Measured(found.wall_s, found.cpu_s, found.peak_mb, summary)
 
 
 @contextmanager
 def _cluster(n_workers: int, folder: Path) -> Iterator[tuple[CountingProxy, list[int]]]:
     """A scheduler, a proxy before it, and workers with a core each; the process numbers of these."""
-    described = folder / "scheduler.json"
-    described.unlink(missing_ok=True)
+    scheduler_file = folder / "scheduler.json"
+    scheduler_file.unlink(missing_ok=True)
     dask = TOOL.with_name("dask")
     with ExitStack() as stack:
-        _start(stack, [dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", described])
-        proxy = stack.enter_context(CountingProxy(_address(described)))
+        _start(stack, [dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", scheduler_file])
+        proxy = stack.enter_context(CountingProxy(_address(scheduler_file)))
         cores = sorted(os.sched_getaffinity(0))
         for i in range(n_workers):
             words = [dask, "worker", proxy.address, "--host", "127.0.0.1", "--nthreads", "1", *WORKER_OPTIONS, folder]
             os.sched_setaffinity(_start(stack, words), {cores[i % len(cores)]})
-        with Client(proxy.address, timeout=PATIENCE_S) as client:
-            client.wait_for_workers(n_workers, timeout=PATIENCE_S)
+        with Client(proxy.address, timeout=TIMEOUT_S) as client:
+            client.wait_for_workers(n_workers, timeout=TIMEOUT_S)
             pids = list(client.run(os.getpid).values())
         proxy.n_bytes = 0
         yield proxy, pids
@@ -129,11 +140,11 @@ def _start(stack: ExitStack, command: Sequence[object]) -> int:
     return process.pid
 
 
-def _address(described: Path) -> str:
+def _address(scheduler_file: Path) -> str:
     """Of the scheduler that writes the file."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + TIMEOUT_S
     while time.monotonic() < end:
         with suppress(OSError, ValueError):
-            return str(json.loads(described.read_text(encoding="utf-8"))["address"])
+            return str(json.loads(scheduler_file.read_text(encoding="utf-8"))["address"])
         time.sleep(0.1)
-    raise RunFailedError(f"{described}: no scheduler has written it")
+    raise RunFailedError(f"{scheduler_file}: found no such file; the scheduler did not start")

@@ -105,7 +105,7 @@ def test_scores__of_files_take_predicted_background_as_it_is_and_say_so():
     report = oblong_report(tissue_only=None)
     assert report.scores("C").iou == report.scores("B").iou
     assert report.notes("B") == ()
-    assert report.notes("C")[0].startswith("C allows no predicted background; the files hold 7 such pixels")
+    assert report.notes("C")[0].startswith("C allows no predicted background; the files contain 7 such pixels")
     assert oblong_report().notes("C") == ()
     summary = report.to_json(("C",))["protocols"]["C"]
     assert summary["notes"] == list(report.notes("C"))

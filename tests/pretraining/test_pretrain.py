@@ -191,7 +191,7 @@ def test_other_patches__are_not_gone_on_with(undisturbed, table):
 
 def test_what_cannot_start__is_told_and_leaves_nothing(table, tmp_path, monkeypatch):
     out = tmp_path / "start"
-    with pytest.raises(TrainingError, match="1 patch is too few"):
+    with pytest.raises(TrainingError, match="found 1, expected at least 2"):
         pretrain_in(out, table.subset([3]))
     with pytest.raises(ModelError, match="--device abacus: not available"):
         pretrain(table, load_config(None, SHORT), out=out, device="abacus")

@@ -126,7 +126,7 @@ def test_the_sheet__holds_every_pair_and_class_colour(findings):
 def test_the_sheet__of_one_prototype_and_an_absent_class_says_so(one_prototype):
     remarks = [found.remark() for found in one_prototype.classes]
     assert "has one prototype" in remarks[0]
-    assert "None of these patches is labelled with this class" in remarks[2]
+    assert "No patch of the sample is labelled with this class" in remarks[2]
     sheet = draw_sheet(one_prototype)
     color = one_prototype.classes[2].tissue.color
     assert (sheet == color).all(axis=2).sum() > 300, "an absent class has its heading"
@@ -206,16 +206,16 @@ def test_the_scale_bar__is_as_long_as_it_says(findings):
 def test_the_page__of_one_prototype_and_an_absent_class_says_so(one_prototype):
     checked = Checker(page(one_prototype))
     assert "The class has one prototype" in checked.text
-    assert "None of these patches is labelled with this class" in checked.text
+    assert "No patch of the sample is labelled with this class" in checked.text
     assert "How alike they are" not in checked.text
-    assert one_prototype.classes[2].summary_line() == "Immune cells: no pixels found in 0 patches labelled with it"
+    assert one_prototype.classes[2].describe() == "Immune cells: no pixels found in 0 patches labelled with it"
 
 
 def test_masks__are_told_of(findings):
-    assert "given the patch's label" in findings.pixels_told()
+    assert "given the patch's label" in findings.describe_pixels()
     some, every = replace(findings, n_masks=2), replace(findings, n_masks=findings.n_patches)
-    assert "(2 patches have one), else" in some.pixels_told()
-    assert "given the patch's label" not in every.pixels_told()
+    assert "(2 patches have one); without" in some.describe_pixels()
+    assert "given the patch's label" not in every.describe_pixels()
 
 
 def test_an_unused_prototype__is_named(findings):
@@ -223,11 +223,11 @@ def test_an_unused_prototype__is_named(findings):
     wins = found.figures.wins.copy()
     wins[:] = 5, 0, 7
     assert replace(found, figures=replace(found.figures, wins=wins)).remark() == (
-        "Never the best of the class: prototype 2."
+        "Not the best for any pixel: prototype 2."
     )
     wins[0] = 0
     assert replace(found, figures=replace(found.figures, wins=wins)).remark() == (
-        "Never the best of the class: prototypes 1, 2."
+        "Not the best for any pixel: prototypes 1, 2."
     )
 
 
@@ -235,7 +235,7 @@ def test_a_labelled_class_of_which_nothing_is_found__is_told(findings):
     found = findings.classes[0]
     nothing = replace(found, figures=ClassTally(3, n_examples=2).figures())
     assert nothing.remark() == (
-        f"No pixel of this class was found in the patches labelled with it ({found.n_labelled}): there is nothing to "
+        f"No pixel of this class was found in the {found.n_labelled} patches labelled with it, so there is nothing to "
         "show."
     )
 

@@ -1,7 +1,7 @@
-"""Scores of label maps, overlays and models, with protocol, gate and refinement always named.
+"""Scores of label maps, overlays and models; protocol, gate and refinement are always named.
 
-Import from the modules: `evaluation` (files and maps), `model` (a model on images), `report` (counts, and scores made
-of them), `protocols` (what is counted), `metrics`, `boundary`, `bootstrap`, `calibration_error` (pure numbers).
+Import from the modules: `evaluation` (files and maps), `model` (a model on images), `report` (counts, and the scores
+from them), `protocols` (what is counted), `metrics`, `boundary`, `bootstrap`, `calibration_error` (pure numbers).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How far scores would move had other slides been drawn: percentile intervals over groups of images.
+"""How far scores would vary with other slides: percentile intervals over groups of images.
 
-Patches of one slide resemble each other, so slides are drawn, not patches (Efron's percentile bootstrap, clustered).
-The draws say nothing of what another training run would give.
+Patches of one slide resemble each other, so slides are resampled, not patches (Efron's percentile bootstrap,
+clustered). The intervals say nothing about how another training run would score.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WEIGHTS_AT_ONCE: Final = 1 << 22
 
 
 class Interval(NamedTuple):
-    """A 95 % interval; None in its place where no draw had a score."""
+    """A 95 % interval."""
 
     low: float
     high: float
@@ -29,12 +29,12 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Intervals:
-    """95 % intervals of the scores under one protocol.
+    """95 % intervals of the scores under one protocol; None where no draw had a score.
 
     Attributes:
-        n_groups: Groups that were drawn from, with replacement, as many as there are.
-        draws: How often.
-        seed: Of the generator.
+        n_groups: Groups, of which as many are drawn with replacement.
+        draws: Number of draws.
+        seed: Of the random generator.
         miou: Of the mean IoU.
         mdice: Of the mean Dice.
         boundary_miou: Of the mean Boundary IoU.
@@ -81,11 +81,11 @@ def resampled_intervals(
         either: (N, C) pixels in the band of one or both.
         groups: The group of each image.
         classes: C names.
-        draws: How many.
-        seed: Of the generator.
+        draws: Their number.
+        seed: Of the random generator.
 
     Returns:
-        None if there is only one group: nothing then says how much slides differ.
+        None if there is only one group, as it does not show how much slides differ.
     """
     place = {name: i for i, name in enumerate(dict.fromkeys(groups))}
     if len(place) < 2:
@@ -111,7 +111,7 @@ def resampled_intervals(
 
 
 def _weights(n_groups: int, draws: int, seed: int) -> Iterator[AnyArray]:
-    """How often each group is drawn, (part of the draws, G), part by part."""
+    """How often each group is drawn, (draws, G), a part of the draws at a time."""
     generator = np.random.default_rng(seed)
     share = np.full(n_groups, 1 / n_groups)
     step = max(1, _WEIGHTS_AT_ONCE // n_groups)
@@ -120,7 +120,7 @@ def _weights(n_groups: int, draws: int, seed: int) -> Iterator[AnyArray]:
 
 
 def _row_means(values: AnyArray) -> AnyArray:
-    """Mean of each row over what is not NaN; NaN for a row of nothing."""
+    """Mean of each row over the values that are not NaN; NaN where there are none."""
     scored = ~np.isnan(values)
     return ratio(np.where(scored, values, 0).sum(axis=1), scored.sum(axis=1))
 

@@ -1,9 +1,9 @@
-"""How well outlines agree: pixels near the contours of classes, counted so that images can be summed.
+"""How well outlines agree: pixels near the contours of classes, as counts that add up over images.
 
 Boundary IoU is that of Cheng et al. 2021 (Boundary IoU), with Euclidean distances; the trimap is that of Kohli et al.
-2009, around the transitions between two tissue classes. What is not judged is removed first, and under a protocol that
-leaves true background out so is that: neither makes a contour, for an annotation that ends is no border of a tissue.
-Nor do the borders of the image.
+2009, around the transitions between two tissue classes. Pixels that are not judged are removed first, and so is true
+background under a protocol that leaves it out. Neither makes a contour, since the end of an annotation is not the edge
+of a tissue; nor does the edge of the image.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from wsi_lpd.evaluation.metrics import confusion, mean_of_scored, or_none, ratio
 from wsi_lpd.types import BACKGROUND, IGNORE, BoolArray, Int64Array, UInt8Array
 
 TRIMAP_RADII_PX: Final = (3, 7)
-"""Half widths of the trimaps, in pixels of the compared grid; 7 is that of the SSHR audits."""
+"""Half widths of the trimaps, in pixels of the compared grid; 7 is what the SSHR audits use."""
 
 _WIDTH_OF_DIAGONAL: Final = 0.02
-"""Depth of the boundary band, as Cheng et al. choose it: 6 px of a 224 px patch."""
+"""Depth of the boundary band as a share of the diagonal, as in Cheng et al.: 6 px for a patch of 224 px."""
 
 _CROSS: Final = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=np.uint8)
 
@@ -32,7 +32,7 @@ class BoundaryCounts:
     """Pixels near contours; counts of several images add up.
 
     Attributes:
-        width_px: Least and greatest depth of the bands that were counted.
+        width_px: Least and greatest depth of the bands.
         shared: (2, C) pixels in the band of both maps; row 0 with true background left out, row 1 with it.
         either: (2, C) pixels in the band of one or both.
         bands: (R, C + 1, C + 1) confusion within each of `TRIMAP_RADII_PX` of a transition between true classes.
@@ -113,12 +113,12 @@ def count_boundaries(
 
 
 def boundary_scores(counts: BoundaryCounts, whole: Int64Array, *, true_background: bool) -> BoundaryScores:
-    """The scores that counts amount to.
+    """The scores of these counts.
 
     Args:
         counts: Of one image or of many.
-        whole: (C + 1, C + 1) confusion of the same pixels, near and far.
-        true_background: Whether the protocol counts it.
+        whole: (C + 1, C + 1) confusion of the same images, near contours and far from them.
+        true_background: Whether the protocol counts true background.
     """
     row = int(true_background)
     iou = ratio(counts.shared[row], counts.either[row])
@@ -147,14 +147,16 @@ def _overlaps(
         box = _around(((truth == c + 1) | (prediction == c + 1)) & judged)
         if box is None:
             continue
-        seen = judged[box]
-        true, predicted = (_band((labels[box] == c + 1) & seen, seen, width) for labels in (truth, prediction))
+        judged_here = judged[box]
+        true, predicted = (
+            _band((labels[box] == c + 1) & judged_here, judged_here, width) for labels in (truth, prediction)
+        )
         counts[:, c] = np.count_nonzero(true & predicted), np.count_nonzero(true | predicted)
     return counts[0], counts[1]
 
 
 def _around(pixels: BoolArray) -> tuple[slice, slice] | None:
-    """The least box that holds all of `pixels` and their neighbours; None if there are none."""
+    """The smallest box around `pixels` and their neighbours; None if there are none."""
     rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
     if not len(rows):
         return None
@@ -162,17 +164,17 @@ def _around(pixels: BoolArray) -> tuple[slice, slice] | None:
 
 
 def _band(of_class: BoolArray, judged: BoolArray, width: int) -> BoolArray:
-    """Pixels of the class at most `width` from a judged pixel of another value that adjoins the class."""
+    """Pixels of the class at most `width` from a judged pixel of another value next to the class."""
     beyond = cv2.dilate(of_class.astype(np.uint8), _CROSS).astype(bool) & judged & ~of_class
     return _within(beyond, width) & of_class
 
 
 def _within(pixels: BoolArray, distance_px: int) -> BoolArray:
-    """Whether a pixel of `pixels` is at most that far, from centre to centre."""
+    """Whether a pixel of `pixels` is at most that far away, from centre to centre."""
     if not pixels.any():
         return pixels
     distances = cv2.distanceTransform((~pixels).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    near: BoolArray = distances < math.sqrt(distance_px**2 + 0.5)  # squares of distances are whole numbers
+    near: BoolArray = distances < math.sqrt(distance_px**2 + 0.5)  # squared distances are whole numbers
     return near
 
 
@@ -186,6 +188,6 @@ def _trimaps(truth: UInt8Array, prediction: UInt8Array, tissue: BoolArray, n_cla
         sides[there] |= differs
     bands = []
     for radius in TRIMAP_RADII_PX:
-        near = _within(sides, radius - 1)  # the pixels at a transition are the first of `radius` on each side
+        near = _within(sides, radius - 1)  # pixels at a transition are the first of `radius` on each side
         bands.append(confusion(np.where(near, truth, np.uint8(IGNORE)), prediction, n_classes))
     return np.stack(bands)

@@ -1,4 +1,4 @@
-"""Whether image-level probabilities mean what they say: numpy only, no label is used for anything but the score."""
+"""Calibration of image-level probabilities; labels are used for the score only."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _CUT: Final = 0.5
 
 
 def expected_calibration_error(probabilities: AnyArray, labels: AnyArray, *, n_bins: int = N_BINS) -> float:
-    """Mean gap between what was said and how often it was so, over bins of equal width (Guo et al. 2017, binary form).
+    """Mean gap of predicted probability and observed frequency, in bins of equal width (Guo et al. 2017, binary).
 
     In each bin the gap is |mean probability - share of positives|, weighted by the bin's share of the cells.
 
     Args:
-        probabilities: That the label is 1, in [0, 1], any shape.
+        probabilities: Of the label being 1, in [0, 1], any shape.
         labels: 1, 0, or -1 (not labelled, left out), the same shape.
         n_bins: Bins of [0, 1]; 1.0 falls into the last.
 
@@ -33,7 +33,7 @@ def expected_calibration_error(probabilities: AnyArray, labels: AnyArray, *, n_b
     """
     p, y = np.asarray(probabilities, dtype=float), np.asarray(labels)
     if p.shape != y.shape:
-        raise ValueError(f"probabilities have the shape {p.shape}, labels {y.shape}")
+        raise ValueError(f"found probabilities of shape {p.shape} and labels of shape {y.shape}, expected the same")
     labelled = y >= 0
     p, y = p[labelled], y[labelled].astype(float)
     if not len(p):
@@ -47,16 +47,16 @@ def expected_calibration_error(probabilities: AnyArray, labels: AnyArray, *, n_b
 
 @dataclass(frozen=True)
 class ImageLevelScores:
-    """How well the presence of classes in images is told.
+    """How well the presence of classes in images is predicted.
 
     Attributes:
         classes: Their names.
         n_images: Images with labels.
         ece: Expected calibration error over all cells (image, class), 15 bins of equal width.
         ece_per_class: The same for each class.
-        exact_match: Share of images where every class is told rightly at a probability of one half.
-        f1: F1 of each class at one half; NaN where it neither occurs nor is told.
-        present: Images that hold the class.
+        exact_match: Share of images where every class is right at a threshold of one half.
+        f1: F1 of each class at one half; NaN where it neither occurs nor is predicted.
+        present: Images that contain the class, by class.
     """
 
     classes: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Confusion matrices as a picture: each row says where the pixels of a true class went."""
+"""Confusion matrices as a picture: each row shows what the pixels of a true class were predicted as."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def draw_confusion(matrices: Sequence[tuple[str, Int64Array]], names: Sequence[s
 
     Args:
         matrices: Title and counts (N, N), rows truth, columns prediction.
-        names: Of the N values.
+        names: N of them, one for each value.
 
     Returns:
         RGB (h, w, 3).

@@ -1,4 +1,4 @@
-"""Scoring a prediction against its truth: label maps, files, folders of masks."""
+"""Scores a prediction against its truth: label maps, files, folders of masks."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def evaluate_files(
     Args:
         prediction: GeoJSON, OME-TIFF, TIFF, PNG, or a folder of masks.
         truth: The same kinds; a folder if the prediction is one, with masks of the same names.
-        classes: Names of the classes to score; None = those the files name.
+        classes: Names of the classes to score; None = those named in the files.
         coding: What the values of plain masks mean, a key of `CODINGS`.
         prediction_coding: The same for the prediction's masks, where they differ.
-        truth_downsample: Level-0 pixels per pixel of a plain truth mask, where no file tells.
-        group_by: What makes masks of a folder one group, see `groups.grouping`.
+        truth_downsample: Level-0 pixels per pixel of a plain truth mask, where no file says so.
+        group_by: How masks of a folder are grouped, see `groups.grouping`.
         boundary_px: Depth of the boundary band in pixels of the grid; None = two per cent of the diagonal.
 
     Raises:
@@ -99,8 +99,8 @@ def _evaluate_folders(
     predicted_files, true_files = mask_files(prediction), mask_files(truth)
     if missing := [name for name in true_files if name not in predicted_files]:
         raise LabelError(
-            f"{prediction}: has no mask for {len(missing)} of the {len(true_files)} images of {truth}, "
-            f"such as {missing[0]}; every image must be predicted"
+            f"{prediction}: found no mask for {len(missing)} of the {len(true_files)} images of {truth}, "
+            f"such as {missing[0]}; predict every image"
         )
     names = tuple(classes) if classes is not None else truth_coding.names
     if names is None:
@@ -115,7 +115,7 @@ def _evaluate_folders(
         images.append(ImageCounts(name, group(true_file.name), pair.images[0].tally))
         warnings |= dict.fromkeys(pair.warnings)
     if extra := len(set(predicted_files) - set(true_files)):
-        warnings[f"{extra} mask(s) of {prediction} have no truth and are not counted"] = None
+        warnings[f"{extra} mask(s) of {prediction} have no truth and are left out"] = None
     return Report(pair.classes, tuple(images), "the pixels of each mask", tuple(warnings))
 
 

@@ -1,4 +1,4 @@
-"""Which images were cut from the same slide, as their names tell it."""
+"""Which images were cut from the same slide, according to their names."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from wsi_lpd.labels.folders import group_of
 
 
 def grouping(rule: str) -> Callable[[str], str]:
-    """The function from the name of an image file to its group.
+    """A function from the name of an image file to its group.
 
     Args:
-        rule: `source` (patient, slide or region by the grammar of the data sets, see `label_folder.group_of`; else
-            the image itself), `image` (each for itself), or a regular expression whose one bracket is the group, such
-            as `(.+?)_tile`.
+        rule: `source` (patient, slide or region by the naming of the data sets, see `labels.folders.group_of`; else the
+            image itself), `image` (every image on its own), or a regular expression with one capturing group, such as
+            `(.+?)_tile`.
 
     Raises:
         LabelError: If it is none of these; the returned function raises it for a name that the expression does not
@@ -28,10 +28,12 @@ def grouping(rule: str) -> Callable[[str], str]:
     try:
         pattern = re.compile(rule)
     except re.error as err:
-        raise LabelError(f"--group-by {rule}: is no regular expression ({err})") from err
+        raise LabelError(
+            f"--group-by {rule}: is not a regular expression ({err}); give source, image, or one such as (.+?)_tile"
+        ) from err
     if pattern.groups != 1:
         raise LabelError(
-            f"--group-by {rule}: expected source, image, or a regular expression with one bracket, such as (.+?)_tile"
+            f"--group-by {rule}: expected source, image, or a regular expression with one group, such as (.+?)_tile"
         )
 
     def group(name: str) -> str:

@@ -17,7 +17,7 @@ def confusion(truth: UInt8Array, prediction: UInt8Array, n_classes: int) -> Int6
 
     Args:
         truth: Values 0 (background) to `n_classes`; pixels of 255 are left out.
-        prediction: Same shape and values; 255 counts as background, for leaving a pixel open is no answer.
+        prediction: Same shape and values; 255 counts as background: an undecided pixel is a wrong one.
         n_classes: C, without background.
 
     Returns:
@@ -27,7 +27,9 @@ def confusion(truth: UInt8Array, prediction: UInt8Array, n_classes: int) -> Int6
         ValueError: If shapes differ or a value is neither 255 nor in 0 to C.
     """
     if truth.shape != prediction.shape:
-        raise ValueError(f"truth has the shape {truth.shape}, the prediction {prediction.shape}")
+        raise ValueError(
+            f"found a truth of shape {truth.shape} and a prediction of shape {prediction.shape}, expected one"
+        )
     size = n_classes + 1
     counts = np.zeros(65536, dtype=np.int64)
     flat_truth, flat_prediction = truth.reshape(-1), prediction.reshape(-1)
@@ -43,7 +45,7 @@ def confusion(truth: UInt8Array, prediction: UInt8Array, n_classes: int) -> Int6
 
 
 def ratio(part: AnyArray, whole: AnyArray) -> AnyArray:
-    """Part of the whole, and NaN where both are 0: there is nothing to score."""
+    """Part divided by whole; NaN where the whole is 0 and there is nothing to score."""
     result: AnyArray = np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) > 0)
     return result
 

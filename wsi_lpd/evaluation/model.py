@@ -1,6 +1,6 @@
-"""Scoring a model on images with true masks. The masks are read to count, never to predict.
+"""Scores a model on images with true masks. The masks are used to score, never to predict.
 
-The one module of this room that runs a network; the others stay free of torch.
+The only module here that runs a network; the others need no torch.
 """
 
 from __future__ import annotations
@@ -38,20 +38,20 @@ def evaluate_model(
     config: SegmentConfig = _DEFAULTS,
     boundary_px: int | None = None,
 ) -> dict[GateName, Report]:
-    """Predicts every image without any label, then counts the prediction under each gate.
+    """Predicts every image without any label, then scores the prediction under each gate.
 
     Args:
         predictor: The model.
         images: With truth in the model's order of classes.
-        gates: How classes are weighed. `oracle` reads the classes off the truth, after the network has spoken: a
-            ceiling that no prediction without a label can be held to.
-        refinement: What moves outlines to the edges of the picture, before any gate.
-        progress: Told of every image.
+        gates: How classes are weighted. `oracle` takes the classes from the truth, after the network has run: it is a
+            ceiling, not a result.
+        refinement: How outlines are moved to the edges in the image, before any gate.
+        progress: Advances by images.
         config: Overlap, views, windows per forward pass; its gate and refinement are not used.
         boundary_px: Depth of the boundary band; None = two per cent of an image's diagonal.
 
     Raises:
-        LabelError: If there are no images, or a truth does not fit its image or the model.
+        LabelError: If there are no images, or a truth does not match its image or the model.
     """
     classes = tuple(c.name for c in predictor.card.classes)
     settings = config.model_copy(update={"refine": refinement})
@@ -68,7 +68,7 @@ def evaluate_model(
                 counts.append(_count(image, maps, gate, len(classes), boundary_px))
             advance(1)
     if not labels:
-        raise LabelError("found no images to score a model on, expected at least one with its mask")
+        raise LabelError("found no images to score the model on, expected at least one with its mask")
     image_level = image_level_scores(np.stack(presence), np.stack(labels), classes)
     return {
         gate: _report(classes, counts, gate, refinement, predictor.card.mpp, image_level)
@@ -77,10 +77,10 @@ def evaluate_model(
 
 
 def decided(maps: ImageMaps, present: Tensor | None) -> tuple[UInt8Array, UInt8Array]:
-    """Label maps (H, W) that may be background, and that may not: values 0 or 1 to C, and 1 to C.
+    """Two label maps (H, W), one with background and one without: values 0 to C, and 1 to C.
 
     Args:
-        maps: What the model said.
+        maps: The model's output.
         present: Probability that each class occurs, (C, H, W) or (C, 1, 1); None = no gate.
     """
     likelihood = label_probabilities(torch.from_numpy(maps.logits)[None], None if present is None else present[None])

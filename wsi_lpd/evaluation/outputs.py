@@ -1,4 +1,4 @@
-"""The files that `evaluate --out` leaves: numbers for scripts, tables for people, a picture of the confusion."""
+"""The files of `evaluate --out`: numbers for scripts, tables for people, a picture of the confusion matrix."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _OF_FILES: Final = "as in the files"
 def write_outputs(
     folder: Path, reports: Sequence[Report], protocols: Sequence[ProtocolName], summary: Mapping[str, Any]
 ) -> list[Path]:
-    """Writes the four files into a folder, over those of an earlier call.
+    """Writes the four files to a folder, replacing those of an earlier call.
 
     Args:
-        folder: Made if it is not there.
+        folder: Made where it is missing.
         reports: One per gate, at least one.
-        protocols: Which scores the table of images has.
+        protocols: Whose scores go into the table of images.
         summary: What `--json` prints.
 
     Returns:
@@ -61,7 +61,7 @@ def _per_image(reports: Sequence[Report], protocols: Sequence[ProtocolName]) -> 
 
 
 def _confusions(reports: Sequence[Report], protocols: Sequence[ProtocolName]) -> Iterator[list[Any]]:
-    """Each gate's matrix, and for a model that must not predict background under C another one."""
+    """The matrix of each gate, and a second one for a model under C, where it must not predict background."""
     names = ("background", *reports[0].classes)
     yield ["gate", "predicted background", "truth \\ prediction", *names]
     for report in reports:

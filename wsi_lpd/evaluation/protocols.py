@@ -1,4 +1,4 @@
-"""What is counted: the same maps give different scores under different protocols, so a score names its own."""
+"""What is counted. The same maps score differently under different protocols, so every score names its own."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ GateName = Literal["none", "predicted", "oracle"]
 
 
 class PixelRule(NamedTuple):
-    """What a protocol counts, and what its published use comes with.
+    """What a protocol counts, and how it was used in publications.
 
     Attributes:
         meaning: The rule in a sentence.
         true_background: Whether pixels of true background count.
-        predicted_background: Whether a prediction may be background. Where it may not, a model gives its likeliest
+        predicted_background: Whether a prediction may be background. Where it may not, a model predicts its likeliest
             class everywhere; a file is taken as it is, and background on a true class is a miss.
-        published_with: Who reports under it, and with which gate and post-processing.
+        published_with: Who reports it, and with which gate and post-processing.
     """
 
     meaning: str
@@ -40,30 +40,30 @@ PROTOCOLS: Final[dict[ProtocolName, PixelRule]] = {
         published_with="MLPS, SSHR, PistoSeg, HisynSeg: their own classifier's gate or none, no refinement",
     ),
     "B": PixelRule(
-        "true background counts: a class predicted there is a false positive of it",
+        "true background counts: a class predicted there is a false positive",
         true_background=True,
         predicted_background=True,
         published_with="TPRO: its own classifier's gate, a white prior on LUAD",
     ),
     "C": PixelRule(
-        "true background counts and no prediction may be background: all of it is false positives",
+        "true background counts, and no prediction may be background: all of it is false positives",
         true_background=True,
         predicted_background=False,
-        published_with="PBIP: the ORACLE gate, read off the true mask; no refinement",
+        published_with="PBIP: the ORACLE gate, taken from the true mask; no refinement",
     ),
     "D": PixelRule(
         "true background counts, as under B",
         true_background=True,
         predicted_background=True,
-        published_with="LPD, DualProtoSeg, ConStruct: the ORACLE gate, read off the true mask; dense CRF",
+        published_with="LPD, DualProtoSeg, ConStruct: the ORACLE gate, taken from the true mask; dense CRF",
     ),
 }
-"""Under all of them a prediction of background on a true class is a miss, and background is no class of the mean."""
+"""Under all of them, background predicted on a true class is a miss, and background is not a class in the mean."""
 
 GATES: Final[dict[GateName, str]] = {
     "none": "every class competes everywhere",
-    "predicted": "a class is weighed by the model's own probability that it occurs nearby; no label is used",
-    "oracle": "classes absent from the TRUE mask are closed: a ceiling read off the truth, never a result",
+    "predicted": "a class is weighted by the model's own probability that it occurs nearby; no label is used",
+    "oracle": "classes absent from the TRUE mask are excluded: a ceiling that uses the truth, never a result",
 }
 
 
@@ -88,7 +88,7 @@ class Scores:
         classes: One entry per class.
         miou: Mean IoU over the classes that occur; NaN if none does.
         mdice: Mean Dice over the same.
-        fwiou: IoU weighted by the pixels of each class in the truth (background has no weight).
+        fwiou: IoU weighted by the true pixels of each class (background has no weight).
         pixel_accuracy: Share of the counted pixels with the right value; under B right background counts as well.
         confusion: Counted pixels (C + 1, C + 1), rows truth, columns prediction, background first.
         boundary: Scores near contours; None where only pixels were counted.
@@ -110,7 +110,7 @@ class Scores:
 
     @property
     def absent(self) -> list[str]:
-        """Classes that occur nowhere, hence are in no mean."""
+        """Classes that occur nowhere and so are not in the means."""
         return [score.name for score in self.classes if score.iou is None]
 
     def to_json(self) -> dict[str, Any]:

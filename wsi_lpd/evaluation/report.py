@@ -1,4 +1,4 @@
-"""The counts of a comparison, image by image, and what is made of them."""
+"""The counts of a comparison, image by image, and the scores from them."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class ImageCounts:
 
     Attributes:
         name: Of the image.
-        group: What it was cut from (a source slide or patient): images of a group are no independent witnesses.
+        group: The slide or patient it was cut from; images of one group are not independent.
         tally: Counts of the prediction.
-        tissue_only: Counts of the prediction that may not be background; None where there is only one prediction.
+        tissue_only: Counts of the prediction without background; None where there is only one prediction.
     """
 
     name: str
@@ -51,7 +51,7 @@ class ImageCounts:
     tissue_only: Tally | None = None
 
     def under(self, protocol: ProtocolName) -> Tally:
-        """The counts that a protocol asks for."""
+        """The counts under a protocol."""
         if self.tissue_only is None or PROTOCOLS[protocol].predicted_background:
             return self.tally
         return self.tissue_only
@@ -59,16 +59,16 @@ class ImageCounts:
 
 @dataclass(frozen=True)
 class Report:
-    """Pixel counts of a comparison, from which each protocol makes its scores.
+    """Pixel counts of a comparison, from which each protocol computes its scores.
 
     Attributes:
         classes: The scored classes.
         images: The counts of each image, at least one.
-        grid: On which grid pixels were compared, in words.
+        grid: The grid on which pixels were compared, in words.
         warnings: What a reader of the scores should know.
-        gate: How a model's classes were weighed; None where the prediction came as files.
-        refinement: What was done to a model's maps afterwards; None where the prediction came as files.
-        image_level: How well a model tells which classes an image holds.
+        gate: How a model's classes were weighted; None for predictions from files.
+        refinement: How a model's maps were refined; None for predictions from files.
+        image_level: How well a model predicts which classes an image contains.
     """
 
     classes: tuple[str, ...]
@@ -95,7 +95,7 @@ class Report:
         return self.total("B").counts
 
     def total(self, protocol: ProtocolName) -> Tally:
-        """The counts of all images that a protocol asks for."""
+        """The counts of all images under a protocol."""
         first, *others = (image.under(protocol) for image in self.images)
         return sum(others, start=first)
 
@@ -126,15 +126,15 @@ class Report:
         n_open = int(self.counts[:, BACKGROUND].sum())
         if self.gate is None and not PROTOCOLS[protocol].predicted_background and n_open:
             return (
-                f"{protocol} allows no predicted background; the files hold {n_open:,} such pixels, which are misses "
-                "on a true class and right elsewhere, as under B",
+                f"{protocol} allows no predicted background; the files contain {n_open:,} such pixels, which count as "
+                "misses on a true class and as right elsewhere, as under B",
             )
         return ()
 
     def to_json(
         self, protocols: Sequence[ProtocolName] = ("A", "B"), *, draws: int = DRAWS, seed: int = 0
     ) -> dict[str, Any]:
-        """Plain values for `--json`; `draws` of 0 leaves the intervals out."""
+        """Plain values for `--json`; with `draws=0` there are no intervals."""
         return {
             "classes": list(self.classes),
             "n_images": self.n_images,

@@ -1,4 +1,4 @@
-"""Images with true masks, as the patch data sets come: a folder with `img/` and `mask/`."""
+"""Images with true masks, laid out like the patch data sets: a folder with `img/` and `mask/`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from wsi_lpd.labels.folders import (
 from wsi_lpd.types import BACKGROUND, IGNORE, BoolArray, Int64Array, UInt8Array
 
 _SAME_MPP: Final = 0.01
-"""Scales that differ by less than this share are the same."""
+"""Relative difference below which two scales count as equal."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,16 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class TrueFolder:
-    """The images of a folder, read one at a time as they are asked for.
+    """The images of a folder, read lazily, one at a time.
 
     Attributes:
-        classes: The model's classes, whose order the truths have.
-        image_mpp: Micrometres per pixel of the files; None = not known, taken as the model's.
-        model_mpp: What they are brought to.
+        classes: The model's classes; truths use their order.
+        image_mpp: Micrometres per pixel of the files; None = unknown, assumed to be the model's.
+        model_mpp: The scale they are resampled to.
         pairs: The files.
-        groups: What each was cut from.
+        groups: The slide or patient each was cut from.
         coding: Meaning of the masks' values.
-        names: Class of each value of the masks, in the data's order; None = the masks name them.
+        names: Class of each mask value, in the data's order; None = the masks name them.
         warnings: What a reader of scores on these images should know.
     """
 
@@ -87,7 +87,7 @@ class TrueFolder:
         """Reads every image and its mask.
 
         Raises:
-            LabelError: If a file cannot be read, or a mask has another size or other classes than it should.
+            LabelError: If a file cannot be read, or the size or the classes of a mask are not as expected.
         """
         for pair, group in zip(self.pairs, self.groups, strict=True):
             pixels, truth = _read_rgb(pair.image), self._read_truth(pair.mask)
@@ -103,13 +103,15 @@ class TrueFolder:
         source = read_source(path, self.coding)
         names = self.names if self.names is not None else source.names
         if not isinstance(source, MapSource) or names is None:
-            raise LabelError(f"{path}: names no classes; pass --classes, or --coding for a data set")
+            raise LabelError(f"{path}: found no class names; give --classes, or --coding for a data set")
         _same_classes(self.classes, names, str(path))
         table = np.full(256, IGNORE, dtype=np.uint8)
         table[: len(names) + 1] = [BACKGROUND, *(self.classes.index(name) + 1 for name in names)]
         highest = int(source.label_map[source.label_map != IGNORE].max(initial=0))
         if highest > len(names):
-            raise LabelError(f"{path}: found the value {highest}, but there are only {len(names)} classes")
+            raise LabelError(
+                f"{path}: found the value {highest}, expected 0 to {len(names)} or 255; check --classes and --coding"
+            )
         truth: UInt8Array = table[source.label_map]
         return truth
 
@@ -134,17 +136,17 @@ def open_true_folder(
     image_mpp: float | None = None,
     group_by: str = "source",
 ) -> TrueFolder:
-    """Finds the images of a folder and their masks; a stem that both share makes a pair.
+    """Finds the images of a folder and their masks, paired by the stems of their names.
 
     Args:
-        folder: Holds `img/` and `mask/`, or one split (`val`, `valid`, `test` ...) that does, or masks only.
+        folder: Contains `img/` and `mask/`, or one split (`val`, `valid`, `test` ...) that does, or only masks.
         classes: The model's classes.
         model_mpp: The model's micrometres per pixel.
         images: The folder of the images, where they are not beside the masks.
         coding: What the values of the masks mean, a key of `read.CODINGS`.
-        named: Classes of the values, where neither coding nor files name them.
-        image_mpp: Micrometres per pixel of the images; None = what their names or the data set say.
-        group_by: What makes images one group, see `groups.grouping`.
+        named: Classes of the values, where neither the coding nor the files name them.
+        image_mpp: Micrometres per pixel of the images; None = as their names or the data set say.
+        group_by: How images are grouped, see `groups.grouping`.
 
     Raises:
         LabelError: If there is no such folder, an image has no mask, or the classes are not the model's.
@@ -166,7 +168,7 @@ def open_true_folder(
 
 
 def held_classes(truth: UInt8Array, n_classes: int) -> BoolArray:
-    """Whether each class has any pixel of the mask, (C,): what the published oracle gate is read off."""
+    """Whether each class has any pixel in the mask, (C,), as in the published oracle gate."""
     present: BoolArray = np.bincount(truth.reshape(-1), minlength=256)[1 : n_classes + 1] > 0
     return present
 
@@ -184,22 +186,24 @@ def _pairs(folder: Path, images: Path | None) -> tuple[Pair, ...]:
     inside = home if images is None else images
     pictures = next((inside / name for name in IMAGE_FOLDERS if (inside / name).is_dir()), inside)
     if not pictures.is_dir():
-        raise LabelError(f"{pictures}: no such folder; --images names the folder of the images")
+        raise LabelError(f"{pictures}: no such folder; name the folder of the images with --images")
     if images is None and pictures == home:
-        raise LabelError(f"{home}: has no folder {' or '.join(IMAGE_FOLDERS)} beside its masks; name it with --images")
+        raise LabelError(
+            f"{home}: found no folder {' or '.join(IMAGE_FOLDERS)} beside the masks; name it with --images"
+        )
     found = {path.stem: path for path in _image_files(pictures)}
     if missing := [stem for stem in masks if stem not in found]:
-        raise LabelError(f"{pictures}: has no image for {len(missing)} of {len(masks)} masks, such as {missing[0]}")
+        raise LabelError(f"{pictures}: found no image for {len(missing)} of {len(masks)} masks, such as {missing[0]}")
     return tuple(Pair(stem, found[stem], mask) for stem, mask in masks.items())
 
 
 def _scale_warnings(folder: Path, image_mpp: float | None, model_mpp: float) -> Iterator[str]:
     if image_mpp is None:
-        yield f"{folder}: states no um per pixel, taken as the model's {model_mpp:.4g}; --slide-mpp says otherwise"
+        yield f"{folder}: um per pixel unknown, assumed to be the model's {model_mpp:.4g}; give it with --slide-mpp"
     elif image_mpp > model_mpp * (1 + _SAME_MPP):
         yield (
             f"{folder}: has {image_mpp:.4g} um per pixel, the model expects {model_mpp:.4g}: images are enlarged, "
-            "which invents detail"
+            "which adds no detail"
         )
 
 
@@ -214,7 +218,7 @@ def _image_files(folder: Path) -> Iterator[Path]:
 
 
 def _split(folder: Path) -> Path:
-    """The folder itself, the spelling of it that is there, or the only split with masks that it holds."""
+    """The folder itself, another spelling of it that exists, or the only split with masks that it contains."""
     if not folder.is_dir():
         split = next((split for split, spellings in SPLITS.items() if folder.name in spellings), None)
         other = None if split is None else split_folder(folder.parent, split)
@@ -226,7 +230,7 @@ def _split(folder: Path) -> Path:
     inner = [split_folder(folder, split) for split in ("val", "test")]
     there = [path for path in inner if path is not None]
     if len(there) > 1:
-        raise LabelError(f"{folder}: holds {there[0].name} and {there[1].name}; name one of them")
+        raise LabelError(f"{folder}: found {there[0].name} and {there[1].name}; name one of them")
     return there[0] if there else folder
 
 
@@ -239,8 +243,8 @@ def _spelt_like(ours: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...
 def _same_classes(ours: tuple[str, ...], names: tuple[str, ...], where: str) -> None:
     if set(ours) != set(names):
         raise LabelError(
-            f"{where}: its classes are {', '.join(names)}, the model's {', '.join(ours)}; "
-            "expected the same in any order, see --classes and --coding"
+            f"{where}: found the classes {', '.join(names)}, expected the model's in any order: {', '.join(ours)}; "
+            "check --classes and --coding"
         )
 
 

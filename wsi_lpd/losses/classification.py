@@ -1,4 +1,4 @@
-"""Image-level classification, and the background it leaves over."""
+"""Image-level classification, and the losses of the background and of absent classes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def positive_weights(labels: Tensor, *, limit: float = 10.0) -> Tensor:
 
 
 def background_loss(class_maps: Tensor, background: Tensor, glass: Tensor) -> Tensor:
-    """Teaches the background score from what is free: glass shows itself by its brightness.
+    """Teaches the background score without labels: glass is recognised by its brightness.
 
     Args:
         class_maps: Fused logits, (B, C, h, w).
@@ -68,7 +68,7 @@ def background_loss(class_maps: Tensor, background: Tensor, glass: Tensor) -> Te
         glass: Share of glass of every position in [0, 1], (B, h, w).
 
     Returns:
-        Cross-entropy of "background or any class"; a scalar. Glass and tissue count alike, however rare glass is.
+        Cross-entropy of "background or any class"; a scalar. Glass and tissue weigh the same, however rare glass is.
     """
     tissue_logit = torch.logsumexp(class_maps.float(), dim=1) - background.float().reshape(-1, 1, 1)
     is_glass = glass > 0.5
@@ -81,15 +81,15 @@ def background_loss(class_maps: Tensor, background: Tensor, glass: Tensor) -> Te
 def exclusion_loss(
     class_maps: Sequence[Tensor], background: Tensor, labels: Tensor, *, scale_weights: Sequence[float]
 ) -> Tensor:
-    """A class that is labelled absent is absent at every position: `-log(1 - sum of p_c over absent c)`.
+    """Holds a class that is labelled absent to be absent everywhere: `-log(1 - sum of p_c over absent c)`.
 
-    The pooled loss says so of the mean position alone and leaves peaks of absent classes standing; this is the whole of
-    what a negative image label says. The probabilities are one softmax over the classes and the background.
+    The pooled loss acts on the mean over positions only, and leaves peaks of absent classes standing; this term uses
+    all that a negative image label says. The probabilities are one softmax over the classes and the background.
 
     Args:
         class_maps: Logits per scale, (B, C, h_s, w_s).
         background: Its logit, a scalar.
-        labels: 1, 0 (excluded) or -1 (not labelled: may be anywhere), (B, C).
+        labels: 1, 0 (absent) or -1 (not labelled: may be anywhere), (B, C).
         scale_weights: One number per scale.
 
     Returns:

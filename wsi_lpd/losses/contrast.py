@@ -1,4 +1,4 @@
-"""Supervised contrast: positions of one class close together, those of others apart."""
+"""Supervised contrast: features of one class close together, those of other classes apart."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def supervised_contrast(features: Tensor, classes: Tensor, *, temperature: float
     """Supervised contrastive loss (SupCon, arXiv 2004.11362, the mean outside the logarithm).
 
     For anchor i and the set P(i) of the others of its class: `-mean_{p in P(i)} log(e^{z_i z_p / t} / sum_{a != i}
-    e^{z_i z_a / t})` with unit z, averaged over the anchors whose P is not empty. With several processes each compares
-    its own share of the batch.
+    e^{z_i z_a / t})` with unit z, averaged over the anchors with a P that is not empty. With several processes, each
+    compares within its own share of the batch.
 
     Args:
-        features: Of any length, (N, D).
+        features: Vectors of any length, (N, D).
         classes: Class of each, (N,).
         temperature: t.
 

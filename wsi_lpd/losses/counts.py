@@ -1,10 +1,11 @@
 """Counts and sums over the batches of all processes: what losses are divided by.
 
-With several processes each sees its share of a batch, and gradients are averaged over processes. A mean of means is not
-the mean where shares count differently much (labelled cells, positions of a class), so a loss divides its own sum by
-`average_count`; the average over processes is then the mean over the whole batch. In one process nothing is exchanged.
+With several processes, each sees its share of a batch, and gradients are averaged over processes. A mean of means is
+not the mean where the shares have different counts (labelled cells, positions of a class), so a loss divides its own
+sum by `average_count`; the average over processes is then the mean over the whole batch. One process alone exchanges
+nothing.
 
-Both functions are collective: every process must call them equally often, also one that has nothing to count.
+All functions are collective: every process must call them equally often, even one with nothing to count.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def average_count(count: Tensor) -> Tensor:
     """What a process divides its own sum by: the count over all processes, at least 1, per process.
 
     Args:
-        count: Of this process, any shape and number type; no gradient flows to it.
+        count: This process's, of any shape and numeric type; no gradient flows to it.
 
     Returns:
         float32 of that shape: `max(1, sum over processes) / processes`.
@@ -29,7 +30,7 @@ def average_count(count: Tensor) -> Tensor:
 
 
 def summed_count(count: Tensor) -> Tensor:
-    """The count over all processes; as `average_count` otherwise, and 0 where there is nothing."""
+    """The count over all processes, float32; 0 where there is nothing to count."""
     total = count.detach().to(torch.float32, copy=True)
     if _n_processes() > 1:
         dist.all_reduce(total)
@@ -37,7 +38,7 @@ def summed_count(count: Tensor) -> Tensor:
 
 
 def summed(values: Tensor) -> Tensor:
-    """The sum over all processes, for a loss that is no mean over cells; gradients flow back to every process.
+    """The sum over all processes, for a loss that is not a mean over cells; gradients flow back to every process.
 
     Every process then computes the same loss, and the average of their gradients is its gradient.
     """
@@ -48,7 +49,7 @@ def summed(values: Tensor) -> Tensor:
 
 
 class _Sum(torch.autograd.Function):
-    """Every process's loss depends on every process's values: gradients are summed as the values were."""
+    """Every loss depends on the values of every process, so gradients are summed as the values were."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:

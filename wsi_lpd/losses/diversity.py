@@ -1,4 +1,4 @@
-"""Diversity: the K prototypes of a class should fire on different positions of that class."""
+"""Diversity: the K prototypes of a class should respond to different positions of that class."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _CLOSED = -1e4
 
 
 def diversity_loss(similarity: Tensor, class_mask: Tensor, *, temperature: float) -> Tensor:
-    """Mean overlap of two prototypes' activations within their class, 1 for equal ones and near 0 for disjoint ones.
+    """Mean overlap of two prototypes' activations within their class: 1 for equal ones, near 0 for disjoint ones.
 
     For prototype k of class c, `v_k = softmax_n(a_k / temperature)` over the positions n of the class; the overlap of
     two is `exp(-J / 2)` with Jeffreys' divergence `J = KL(v_i || v_j) + KL(v_j || v_i)`, averaged over pairs and over
-    the (patch, class) cells that hold at least `MIN_POSITIONS` positions. ProtoSeg (arXiv 2301.12276) with ONE
-    softmax; LPD's published code applies a second one over all positions, after which the term is constant.
+    the (patch, class) cells that hold at least `MIN_POSITIONS` positions. This is ProtoSeg's term
+    (arXiv 2301.12276) with ONE softmax; LPD's published code applies a second one, which makes the term constant.
 
     Args:
         similarity: Cosine similarities, (B, C, K, N) or (B, C, K, h, w).
         class_mask: True where a position belongs to the class, (B, C, N) or (B, C, h, w); no gradient flows to it.
-        temperature: Of the softmax; cosines need about 0.1 for a range that matters.
+        temperature: Of the softmax; cosines need about 0.1 to span a useful range.
 
     Returns:
         A scalar in [0, 1] with a graph; 0 where no cell is valid or K is 1. Computed in float32.
@@ -42,8 +42,8 @@ def diversity_loss(similarity: Tensor, class_mask: Tensor, *, temperature: float
 def jeffreys(v: Tensor, log_v: Tensor) -> Tensor:
     """Jeffreys' divergence of every pair of distributions, `KL(v_i || v_j) + KL(v_j || v_i)`.
 
-    It equals `sum_n (v_i - v_j) (log v_i - log v_j)`. What a logarithm lacks to a constant of its distribution cancels,
-    as both sum to 1: the logits of a softmax serve as well as its logarithm, and one product of matrices does it all.
+    It equals `sum_n (v_i - v_j) (log v_i - log v_j)`. A constant added to one distribution's logarithms cancels, as
+    both sum to 1: logits serve as well as logarithms, and one matrix product computes everything.
 
     Args:
         v: Probabilities over positions, (..., K, N), 0 where a position does not count.
@@ -58,16 +58,16 @@ def jeffreys(v: Tensor, log_v: Tensor) -> Tensor:
 
 
 def mean_over_pairs(values: Tensor) -> Tensor:
-    """Mean of the values off the diagonal, (..., K, K) to (...); K is 2 or more."""
+    """Mean of the off-diagonal values, (..., K, K) to (...); K is 2 or more."""
     n = values.shape[-1]
     return (values.sum(dim=(-2, -1)) - values.diagonal(dim1=-2, dim2=-1).sum(-1)) / (n * (n - 1))
 
 
 def correlation_loss(similarity: Tensor, class_mask: Tensor) -> Tensor:
-    """The other form: mean squared positive correlation of two prototypes' activations within their class.
+    """Another form: mean squared positive correlation of two prototypes' activations within their class.
 
-    The published first version divides the correlations by the number of positions, which leaves nothing of them. The
-    positive part alone counts, so that prototypes that avoid each other are not pulled back.
+    The first published version divides the correlations by the number of positions, which makes them vanish. Only the
+    positive part counts, so that prototypes that avoid each other are not pulled together.
 
     Args:
         similarity: As in `diversity_loss`.
@@ -114,5 +114,5 @@ def usage_loss(similarity: Tensor, class_mask: Tensor, *, temperature: float) ->
 
 
 def _flat(similarity: Tensor, class_mask: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, C, K, N) in float32 (the terms are differences of logs: half precision loses them) and (B, C, N)."""
+    """(B, C, K, N) in float32 (the terms are differences of logarithms, which half precision loses) and (B, C, N)."""
     return similarity.float().flatten(3), class_mask.detach().flatten(2).bool()

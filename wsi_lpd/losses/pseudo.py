@@ -1,4 +1,4 @@
-"""Self-training: positions whose class the averaged weights are sure of teach the positions' own scores."""
+"""Self-training: positions that the averaged weights classify with confidence are targets for the scores there."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from wsi_lpd.losses.counts import average_count, summed_count
 
 
 def pseudo_loss(class_maps: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
-    """Cross-entropy over the classes at the positions of a pseudo mask, the mean over classes and then over maps.
+    """Cross-entropy over the classes at the positions of a pseudo mask, averaged over classes and then over maps.
 
-    The image-level loss sees a map's mean alone and is content with blurred outlines; a label-gated, confident mask
-    speaks position by position. Every class has the same say: in a mean over positions the class that wins most of
-    them teaches most, and wins more.
+    The image-level loss depends only on a map's mean and accepts blurred outlines; a confident, label-gated mask
+    constrains every position. All classes weigh the same: in a mean over positions, the class that wins most of them
+    would be taught most, and win even more.
 
     Args:
         class_maps: Logits, each (B, C, h_s, w_s).

@@ -1,6 +1,6 @@
 """The loss terms of the published LPD code (arXiv 2512.05922), each of its defects a switch.
 
-They are here to be compared with; ours are in `diversity.py` and `similarity.py`. L-numbers: docs/methods.md.
+They serve as a baseline; ours are in `diversity.py` and `similarity.py`. L-numbers: docs/methods.md.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def published_diversity(
     Args:
         similarity: Cosines of prototypes and positions, (B, C, K, h, w).
         regions: 0 background, i + 1 class i, (B, h, w).
-        double_softmax: L3: a second softmax over the positions; what is left is constant.
+        double_softmax: L3: a second softmax over the positions, which makes the term constant.
         no_temperature: L3: the (first) softmax has the temperature 1.
-        class_offset: L2: class i is looked for at the value i, so that tumour prototypes learn from background.
+        class_offset: L2: class i is looked up at the value i, so that tumour prototypes learn from background.
 
     Returns:
         A scalar with a graph; images without classes count as 0.
@@ -58,12 +58,12 @@ def published_diversity(
 
 @dataclass(frozen=True)
 class Selection:
-    """Which prototypes the refiner looks at, and what their maps cover.
+    """The prototypes that the refiner uses, and what their maps cover.
 
     Attributes:
         image: Index into the batch, (n,).
         prototype: Index into the C * K prototypes, class-major, (n,).
-        maps: The activation of each, as the crops are made with it, (n, H, W).
+        maps: The activation of each, with which the crops are made, (n, H, W).
         inside: 1 where a map is above its threshold, (n, H, W).
     """
 
@@ -76,14 +76,14 @@ class Selection:
 def select_maps(
     activation: Tensor, labels: Tensor, size: tuple[int, int], *, image_threshold: bool, raw_crops: bool
 ) -> Selection:
-    """The maps of prototypes that respond more than their class's mean, in classes that the label names.
+    """The maps of prototypes that respond above the mean of their class, in classes with a positive label.
 
     Args:
         activation: Scaled cosines of the coarsest scale, (B, C, K, h, w).
         labels: 1, 0 or -1, (B, C).
         size: Height and width of the images.
-        image_threshold: L9: half of the highest activation of ALL maps of the image, which empties the weaker classes'.
-        raw_crops: L11: crops are made with raw logits; else with their sigmoid.
+        image_threshold: L9: half of the highest activation of ALL maps of the image, which empties weaker ones.
+        raw_crops: L11: crops are made with raw logits instead of their sigmoid.
 
     Returns:
         n may be 0.
@@ -103,7 +103,7 @@ def select_maps(
 def published_refiner(
     foreground: Tensor, background: Tensor, prototypes: Tensor, selection: Selection, labels: Tensor, *, siblings: bool
 ) -> Tensor:
-    """InfoNCE of what the chosen maps cover, and of what they leave, against all other prototypes.
+    """InfoNCE of what the chosen maps cover, and of the rest, against all other prototypes.
 
     Args:
         foreground: Features of the covered part, (n, D).

@@ -1,4 +1,4 @@
-"""The similarity refiner: what a class map covers should look like that class's prototypes and like no absent class."""
+"""The similarity refiner: what a class map covers should resemble that class's prototypes and no absent class."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def masked_average(features: Tensor, masks: Tensor) -> Tensor:
         masks: Weights >= 0, (B, C, h, w).
 
     Returns:
-        (B, C, D) in float32, whatever the features are in.
+        (B, C, D) in float32, whatever the type of the features.
     """
     masks = masks.float()
     weighted = torch.einsum("bdhw,bchw->bcd", features.float(), masks)
@@ -29,21 +29,22 @@ def masked_average(features: Tensor, masks: Tensor) -> Tensor:
 def similarity_loss(
     pooled: Tensor, prototypes: Tensor, *, present: Tensor, absent: Tensor, temperature: float
 ) -> Tensor:
-    """Contrast of the pooled feature of every present class: its own prototypes against those of absent classes.
+    """Contrasts the pooled feature of every present class: its own prototypes against those of absent classes.
 
-    Multi-positive InfoNCE: `-log sum_{k of c} e^{s/t} / (sum_{k of c} e^{s/t} + sum_{k of absent} e^{s/t})`. Siblings
-    and classes that share the patch are no negatives (in the published code they are, which pulls prototypes
-    apart that should describe the same tissue). Pooling replaces the published second encoder pass over masked images.
+    Multi-positive InfoNCE: `-log sum_{k of c} e^{s/t} / (sum_{k of c} e^{s/t} + sum_{k of absent} e^{s/t})`. Prototypes
+    of the same class and of other classes in the patch are not negatives (in the published code they are, which
+    pushes apart prototypes that should describe the same tissue). Pooling replaces the published second encoder pass
+    over masked images.
 
     Args:
         pooled: Unit features, (B, C, R).
         prototypes: Unit prototypes in the same space, (C, K, R).
-        present: 1 where the class is on the label and has a mask, (B, C) bool.
-        absent: 1 where the class is labelled as not there, (B, C) bool.
+        present: True where the class has a positive label and a mask, (B, C).
+        absent: True where the class has a negative label, (B, C).
         temperature: Of the contrast.
 
     Returns:
-        A scalar; 0 with a graph when no patch has both a present and an absent class.
+        A scalar; 0 with a graph where no patch has both a present and an absent class.
     """
     n_classes = prototypes.shape[0]
     score = torch.einsum("bcr,ekr->bcek", F.normalize(pooled, dim=-1), prototypes).float() / temperature

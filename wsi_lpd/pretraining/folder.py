@@ -1,4 +1,4 @@
-"""The folder that pretraining leaves behind: resumable state, metrics, and at last weights in the hub's layout."""
+"""The folder of a pretraining: resumable state, metrics, and finally weights in the hub's layout."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def decides_pretraining(key: str) -> bool:
 
 
 class PretrainFolder(RunFolder):
-    """As the folder of a training run; `config.json` is written last."""
+    """Like the folder of a training run; `config.json` is written last."""
 
     last_file = ABOUT_FILE
     columns = ("step", "epoch", "part", "learning_rate", "loss", "feature_std", "projected_std",
@@ -41,11 +41,11 @@ class PretrainFolder(RunFolder):
         return decides_pretraining(key)
 
     def last_metrics(self) -> dict[str, float]:
-        """Numbers of the last step, of finished weights."""
+        """Metrics of the last step of a finished pretraining."""
         return dict(json.loads((self.path / ABOUT_FILE).read_text(encoding="utf-8"))["metrics"])
 
     def save_weights(self, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-        """Writes tensors by timm's names, and what timm's layout says of them."""
+        """Writes tensors under timm's names, and the description that timm's layout asks for."""
         with replacing(self.path / WEIGHTS_FILE) as temporary:
             save_file({key: value.clone().contiguous() for key, value in state.items()}, temporary,
                       metadata={"format": "pt"})  # fmt: skip

@@ -24,14 +24,14 @@ from wsi_lpd.versions import versions_of
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """What pretraining leaves."""
+    """The outcome of a pretraining."""
 
     path: Path
     """The folder, for `model.weights`."""
     metrics: dict[str, float]
     """Loss and spread of the features at the last step."""
     was_finished: bool
-    """Whether it was there already, so that nothing had to be done."""
+    """Whether they existed already, so that nothing was done."""
 
 
 def pretrain(
@@ -39,18 +39,18 @@ def pretrain(
 ) -> PretrainedWeights:
     """Trains the encoder of `config.model` by VICReg and writes its weights in the hub's layout.
 
-    The same call goes on where an earlier one was stopped, and ends with the same weights.
+    After an interruption, the same call resumes and ends with the same weights.
 
     Args:
-        table: Patches; labels are not looked at.
-        config: The sections `model` and `pretrain`, and of `train` how it is run.
+        table: Patches; their labels are ignored.
+        config: The sections `model` and `pretrain`, and those keys of `train` that say how to run.
         out: The folder.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        progress: Told of every step.
+        progress: Advances by steps.
 
     Raises:
-        TrainingError: If it cannot start or go on, or `out` holds something else.
-        ModelError: If encoder, weights or device cannot be had.
+        TrainingError: If it cannot start or resume, or `out` holds something else.
+        ModelError: If the encoder, its weights or the device is not available.
     """
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise TrainingError("pretrain runs in one process; start it without torchrun")
@@ -72,7 +72,7 @@ def pretrain(
 def _about(
     encoder: Encoder, config: Config, table: LabelTable, *, steps: int, metrics: dict[str, float]
 ) -> dict[str, Any]:
-    """What `config.json` says: timm's layout, and how the weights came to be."""
+    """The content of `config.json`: timm's layout, and how the weights were made."""
     recipe = (
         f"VICReg, {steps} steps of {min(config.pretrain.batch_size, len(table))} from {len(table)} patches of "
         f"{table.patch_px} px at {patch_mpp(table, config):g} um/px, seed {config.train.seed}; "

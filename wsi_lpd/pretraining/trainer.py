@@ -1,4 +1,4 @@
-"""The loop of pretraining, from the first step or the last checkpoint to the end."""
+"""The pretraining loop, from the first step or the last checkpoint to the end."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class Pretrainer:
 
     Args:
         config: The configuration.
-        table: Patches; their labels are not looked at.
-        run: Where everything is written.
+        table: Patches; their labels are ignored.
+        run: The folder to write.
         device: Where the network runs.
 
     Raises:
         TrainingError: If there are too few patches for one step.
-        ModelError: If the encoder or its weights cannot be had.
+        ModelError: If the encoder or its weights are not available.
     """
 
     def __init__(self, config: Config, table: LabelTable, *, run: PretrainFolder, device: torch.device) -> None:
-        settings, how = config.pretrain, config.train
+        settings, training = config.pretrain, config.train
         if len(table) < 2:
-            raise TrainingError(f"{len(table)} patch is too few to pretrain on: a step compares different patches")
+            raise TrainingError(f"pretraining compares different patches: found {len(table)}, expected at least 2")
         self.config = config
         self.table = table
         self.run = run
@@ -55,26 +55,26 @@ class Pretrainer:
         self.total_steps = settings.epochs * self.steps_per_epoch
         if settings.max_steps is not None:
             self.total_steps = min(self.total_steps, settings.max_steps)
-        torch.manual_seed(how.seed)
-        layout = torch.channels_last if how.channels_last else torch.preserve_format
+        torch.manual_seed(training.seed)
+        layout = torch.channels_last if training.channels_last else torch.preserve_format
         network = build_vicreg(config.model, settings)
         self.network = network.to(device, memory_format=layout)  # type: ignore[call-overload]
-        self._seen: Callable[..., Outputs] = compiled(self.network, device) if how.compile else self.network
+        self._forward: Callable[..., Outputs] = compiled(self.network, device) if training.compile else self.network
         self._loss = build_loss(settings)
         self.optimizer = _optimizer(self.network, settings)
-        self._autocast_dtype = autocast_dtype(how.precision, device)
+        self._autocast_dtype = autocast_dtype(training.precision, device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._autocast_dtype == torch.float16)
 
     def fit(self, progress: Progress = SILENT) -> Row:
-        """Trains to the end; returns the last logged numbers."""
-        settings, how = self.config.pretrain, self.config.train
+        """Trains to the end; returns the last row of metrics."""
+        settings, training = self.config.pretrain, self.config.train
         first = self._resume()
         batches = training_batches(
             self.table,
             batch_size=settings.batch_size,
-            seed=how.seed,
-            workers=how.workers,
-            worker_start=how.worker_start,
+            seed=training.seed,
+            workers=training.workers,
+            worker_start=training.worker_start,
             first=first,
             last=self.total_steps,
         )
@@ -89,7 +89,7 @@ class Pretrainer:
                 done = step + 1
                 with clock.waiting():
                     patches = next(batches).patches
-                logged = done % how.log_every == 0 or done == self.total_steps
+                logged = done % training.log_every == 0 or done == self.total_steps
                 found = self.step(step, patches, logged=logged)
                 clock.count(len(patches))
                 advance(1)
@@ -98,7 +98,7 @@ class Pretrainer:
                     log(
                         {"step": done, "epoch": step // self.steps_per_epoch + 1, "part": "train", **row, **clock.row()}
                     )
-                if done % how.checkpoint_every == 0 and done < self.total_steps:
+                if done % training.checkpoint_every == 0 and done < self.total_steps:
                     self.run.save_state({"step": done, **self.state_dict()})
         return row
 
@@ -106,11 +106,11 @@ class Pretrainer:
         """One optimiser step on patches uint8 (B, S, S, 3).
 
         Returns:
-            Loss, `feature_spread`, standard deviation of what the loss compares (aim: 1) and learning rate; None where
-            not wanted.
+            Loss, `feature_spread`, standard deviation of the projections (target: 1) and learning rate; None unless
+            `logged`.
 
         Raises:
-            TrainingError: If the loss is not finite; looked at where `logged`.
+            TrainingError: If the loss is not finite; checked where `logged`.
         """
         settings = self.config.pretrain
         self.network.train()
@@ -120,7 +120,7 @@ class Pretrainer:
         torch.manual_seed(seed)  # drop-path draws from the global generator
         images = to_images(patches, self.device)
         with autocast(self.device, self._autocast_dtype):
-            one, other = (self._seen(self.view(images, draws)) for _ in range(2))
+            one, other = (self._forward(self.view(images, draws)) for _ in range(2))
         loss = self._loss(one.projected.float(), other.projected.float())
         self._scaler.scale(loss).backward()
         self._scaler.step(self.optimizer)
@@ -138,14 +138,14 @@ class Pretrainer:
         return row | {"learning_rate": self.optimizer.param_groups[0]["lr"]}
 
     def view(self, images: Tensor, draws: Draws) -> Tensor:
-        """A view of each patch of (B, 3, S, S), in colours of its own."""
+        """A randomly turned, cropped and recoloured view of each patch of (B, 3, S, S)."""
         views, fixed = self.config.pretrain.views, self.network.encoder.fixed_size_px
         side = min(views.px, images.shape[-1]) if fixed is None else fixed[0]
         turned = flipped(images, draws.below(VIEWS, len(images)))
         return recoloured(cropped(turned, views.crop, side, draws), views, draws)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a step depends on."""
+        """Everything that the next step depends on."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -153,10 +153,10 @@ class Pretrainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes over a `state_dict`.
+        """Restores a `state_dict`.
 
         Raises:
-            TrainingError: If it is of another network, or no such state.
+            TrainingError: If it is of another network, or not such a state.
         """
         with restoring("state of pretraining"):
             check_network(self.network.state_dict(), state["network"])
@@ -165,13 +165,13 @@ class Pretrainer:
             self._scaler.load_state_dict(state["scaler"])
 
     def _resume(self) -> int:
-        """The step to begin with."""
+        """The first step to run."""
         state = self.run.load_state()
         return 0 if state is None else self.run.resumed(state, self.load_state_dict, self.total_steps)
 
 
 def _optimizer(network: nn.Module, settings: PretrainConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices, but no norms and biases."""
+    """AdamW with weight decay on matrices, not on norms and biases."""
     groups = [
         {
             "params": [parameter for parameter in network.parameters() if (parameter.ndim > 1) == is_matrix],

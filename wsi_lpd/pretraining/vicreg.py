@@ -1,7 +1,8 @@
 """VICReg (Bardes, Ponce, LeCun, 2022, arXiv 2105.04906): projector and loss of `lightly` behind our encoder.
 
-It needs neither negatives nor a second network nor large batches: two views of a patch shall give the same, while
-variance and covariance over the batch keep outputs from giving the same for every patch, or the same as each other.
+It needs neither negatives nor a second network nor large batches. Two views of a patch should give the same output;
+the variance term keeps outputs from being the same for every patch, the covariance term from being the same as each
+other.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from wsi_lpd.models.encoders.build import Encoder, build_encoder
 
 
 class Outputs(NamedTuple):
-    """What one view of a batch gives.
+    """The outputs for one view of a batch.
 
     Attributes:
-        features: Deepest map that training uses, averaged over positions, (B, D).
-        projected: What the loss compares, (B, P).
+        features: The deepest map used in training, averaged over positions, (B, D).
+        projected: The projections that the loss compares, (B, P).
     """
 
     features: Tensor
@@ -29,7 +30,7 @@ class Outputs(NamedTuple):
 
 
 class Vicreg(nn.Module):
-    """The encoder, and the projector that is thrown away afterwards."""
+    """The encoder, and a projector that is discarded afterwards."""
 
     mean: Tensor
     std: Tensor
@@ -50,24 +51,24 @@ class Vicreg(nn.Module):
 
 
 def build_vicreg(model: ModelConfig, config: PretrainConfig) -> Vicreg:
-    """The encoder as training will use it, and a fresh projector.
+    """The encoder as training will use it, and a new projector.
 
     Raises:
-        ModelError: If the encoder or its weights cannot be had.
+        ModelError: If the encoder or its weights are not available.
     """
     encoder = build_encoder(model.encoder, weights=model.weights, last_stride=model.last_stride, scales=model.scales)
     return Vicreg(encoder, projector_dim=config.projector_dim)
 
 
 def build_loss(config: PretrainConfig) -> nn.Module:
-    """Of two (B, P), a scalar."""
+    """The loss: a scalar from two projections (B, P)."""
     made, _ = _lightly()
     loss: nn.Module = made(lambda_param=config.invariance, mu_param=config.variance, nu_param=config.covariance)
     return loss
 
 
 def feature_spread(features: Tensor) -> Tensor:
-    """Whether features differ between patches: 0 where all are the same, 1 where every direction is as likely.
+    """How far features differ between patches: 0 where all are equal, 1 where every direction is equally likely.
 
     Standard deviation over the batch of features of length 1, mean over channels, times the root of their number
     (SimSiam, arXiv 2011.10566, section 4.1).
@@ -84,7 +85,7 @@ def feature_spread(features: Tensor) -> Tensor:
 
 
 def timm_state(encoder: Encoder) -> dict[str, Tensor]:
-    """The encoder's tensors by timm's names, on the CPU; parts that training has no use for are as timm draws them."""
+    """The encoder's tensors under timm's names, on the CPU; parts unused in training are as timm initialises them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         whole, _ = encoder.blueprint.body()
@@ -92,12 +93,12 @@ def timm_state(encoder: Encoder) -> dict[str, Tensor]:
 
 
 def _lightly() -> tuple[Any, Any]:
-    """Loss and projector; imported here, as the package is an extra of this command alone."""
+    """Loss and projector; imported here, as only this command needs the package."""
     try:
         from lightly.loss import VICRegLoss
         from lightly.models.modules.heads import VICRegProjectionHead
     except ImportError as err:
         raise TrainingError(
-            f"pretrain needs the package lightly, which cannot be imported ({err}); pip install 'wsi-lpd[pretrain]'"
+            f"pretrain needs the package lightly, which cannot be imported ({err}); run pip install 'wsi-lpd[pretrain]'"
         ) from err
     return VICRegLoss, VICRegProjectionHead

@@ -24,14 +24,14 @@ _SEED: Final = 0
 
 
 def choose_rows(table: LabelTable, n_patches: int) -> list[int]:
-    """Rows to look at: drawn at random, but in turn for each class, so that a rare class gets its share.
+    """Rows to study: drawn at random, but in turn for each class, so that a rare class gets its share.
 
     Patches that can hold no pixel of a class (no positive label and no mask) are left out. The same table always
     gives the same rows.
 
     Args:
         table: Labelled patches.
-        n_patches: Most rows; fewer where the table has fewer.
+        n_patches: Upper limit of their number.
 
     Returns:
         Rows in increasing order.
@@ -59,16 +59,16 @@ def collect(
     device: torch.device,
     progress: Progress = SILENT,
 ) -> list[ClassFigures]:
-    """Looks at patches once, one batch in memory at a time.
+    """Runs the network on every patch once, with one batch in memory at a time.
 
     Args:
         network: A trained network; it is moved to the device and put into eval mode.
         table: Labelled patches, with the classes of the network in its order.
-        rows: Which of them.
-        config: Says how sure a pixel must be to belong to a class (`pseudo_confidence`, `pseudo_margin`).
+        rows: Those to use.
+        config: How certain a pixel must be to belong to a class (`pseudo_confidence`, `pseudo_margin`).
         n_examples: Patches to keep per prototype.
         device: Where the network runs.
-        progress: Told of every patch.
+        progress: Advances by patches.
 
     Returns:
         One entry per class.
@@ -90,12 +90,12 @@ def collect(
 
 
 def class_pixels(output: NetworkOutput, table: LabelTable, rows: Sequence[int], config: LossConfig) -> Tensor:
-    """Which positions belong to which class: the mask's majority where a patch has one, else the pseudo mask.
+    """Which positions belong to which class: by the majority of the patch's mask, else by the pseudo mask.
 
     Args:
-        output: Of the network on these patches.
+        output: The network's, for these patches.
         table: Labelled patches.
-        rows: Which of them, B.
+        rows: B rows of the table.
         config: Confidence and margin of the pseudo mask.
 
     Returns:

@@ -15,7 +15,7 @@ from wsi_lpd.types import BoolArray, Float32Array, Size, UInt8Array
 Color = tuple[int, int, int]
 
 HEAT_COLORS: Final[tuple[Color, ...]] = ((255, 255, 255), (255, 237, 160), (254, 178, 76), (240, 59, 32), (128, 0, 38))
-"""From cold to hot, evenly spaced: ColorBrewer's YlOrRd behind white."""
+"""From cold to hot, evenly spaced: white, then ColorBrewer's YlOrRd."""
 
 _WHITE: Final = (255, 255, 255)
 _BLACK: Final = (0, 0, 0)
@@ -33,10 +33,10 @@ class HeatRange(NamedTuple):
 
 
 def heat_range(examples: Sequence[Example]) -> HeatRange:
-    """From the median to the highest similarity of the maps shown (at least one), widened to whole hundredths.
+    """From the median to the highest similarity of the maps shown (at least one), rounded outwards to hundredths.
 
-    Cosines of a trained network crowd in a part of -1 to 1 that depends on its encoder and on the prototype; a fixed
-    range would be one colour.
+    Cosines of a trained network fill only a part of -1 to 1, which depends on its encoder and on the prototype; on a
+    fixed range they would all be one colour.
     """
     values = np.concatenate([example.similarity.reshape(-1) for example in examples])
     low = math.floor(float(np.median(values)) * 100) / 100
@@ -45,7 +45,7 @@ def heat_range(examples: Sequence[Example]) -> HeatRange:
 
 
 def shown_px(patch_px: int, most_px: int) -> int:
-    """Side at which a patch is shown: a whole multiple of its own, or a whole part, so that nothing blurs."""
+    """Side at which a patch is drawn: a whole multiple or a whole fraction of its own, so that nothing blurs."""
     if patch_px <= most_px:
         return patch_px * (most_px // patch_px)
     return patch_px // -(-patch_px // most_px)
@@ -65,7 +65,7 @@ def draw_pair(
         patch: RGB (S, S, 3).
         similarity: Of the prototype at every position, (h, w).
         side_px: Result of `shown_px`.
-        strong: Positions of at least this similarity are outlined on the patch.
+        strong: Positions at or above this similarity are outlined on the patch.
         heat: Similarities of the coldest and the hottest colour.
     """
     size = (side_px, side_px)
@@ -80,20 +80,20 @@ def draw_pair(
 
 
 def heat_colors(share: Float32Array) -> Float32Array:
-    """The colour at each share (0 cold to 1 hot) of the heat range, RGB 0 to 255, (..., 3)."""
+    """Colours for shares of the heat range, 0 (cold) to 1 (hot): RGB 0 to 255, (..., 3)."""
     stops = np.linspace(0, 1, len(HEAT_COLORS))
     channels = [np.interp(share, stops, [color[i] for color in HEAT_COLORS]) for i in range(3)]
     return np.stack(channels, axis=-1).astype(np.float32)
 
 
 def ink_on(color: Color) -> Color:
-    """Black or white, whichever can be read on a colour."""
+    """Black or white, whichever is legible on a colour."""
     red, green, blue = color
     return _BLACK if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else _WHITE
 
 
 def similarity_color(value: float) -> Color:
-    """White at 0, red towards 1 (two prototypes do the same), blue towards -1 (they exclude each other)."""
+    """White at 0, red towards 1 (two prototypes respond alike), blue towards -1 (they exclude each other)."""
     full = (214, 47, 39) if value > 0 else (69, 117, 180)
     red, green, blue = (round(255 + (channel - 255) * min(1.0, abs(value))) for channel in full)
     return red, green, blue

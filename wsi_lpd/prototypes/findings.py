@@ -1,4 +1,4 @@
-"""All that is known of a model's prototypes: what the sheet, the page and the JSON file are made from."""
+"""All findings on a model's prototypes: the sheet, the page and the JSON file are made from them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ClassFindings:
 
     tissue: TissueClass
     n_labelled: int
-    """Patches looked at that are labelled with the class."""
+    """Patches in the sample that are labelled with the class."""
     figures: ClassFigures
     cosines: Float64Array
     """Of the projected prototypes at every scale, (S, K, K)."""
@@ -35,7 +35,7 @@ class ClassFindings:
         return len(self.figures.wins)
 
     def closest(self, k: int) -> tuple[int, float] | None:
-        """The other prototype of the class whose map goes along most with that of `k`, and their correlation."""
+        """The other prototype of the class whose map correlates most with that of `k`, and the correlation."""
         others = self.figures.correlation[k].copy()
         others[k] = np.nan
         if np.isnan(others).all():
@@ -46,11 +46,11 @@ class ClassFindings:
     def mean_correlation(self) -> float | None:
         """Mean of `correlation` over the pairs of the class; None where no pair has one."""
         pairs = self.figures.correlation[np.triu_indices(self.n_prototypes, k=1)]
-        finite = pairs[~np.isnan(pairs)]
-        return float(finite.mean()) if len(finite) else None
+        defined = pairs[~np.isnan(pairs)]
+        return float(defined.mean()) if len(defined) else None
 
-    def summary_line(self) -> str:
-        """The class in one line for people."""
+    def describe(self) -> str:
+        """The class in one line, for the terminal."""
         figures = self.figures
         if figures.usage is None or figures.coverage is None:
             return f"{self.tissue.name}: no pixels found in {self.n_labelled:,} patches labelled with it"
@@ -60,36 +60,38 @@ class ClassFindings:
     def remark(self) -> str | None:
         """A sentence on what cannot be shown or compared; None where all can."""
         if self.figures.n_pixels == 0 and self.n_labelled == 0:
-            return "None of these patches is labelled with this class: there is nothing to show."
+            return "No patch of the sample is labelled with this class, so there is nothing to show."
         if self.figures.n_pixels == 0:
             return (
-                f"No pixel of this class was found in the patches labelled with it ({self.n_labelled:,}): there is "
+                f"No pixel of this class was found in the {self.n_labelled:,} patches labelled with it, so there is "
                 "nothing to show."
             )
         if self.n_prototypes == 1:
-            return "The class has one prototype: it is the best for every pixel, and there is none to compare it with."
+            return (
+                "The class has one prototype, which is the best for every pixel; there is no other to compare it with."
+            )
         unused = [str(k + 1) for k, wins in enumerate(self.figures.wins) if wins == 0]
         if unused:
             return (
-                f"Never the best of the class: {'prototype' if len(unused) == 1 else 'prototypes'} {', '.join(unused)}."
+                f"Not the best for any pixel: {'prototype' if len(unused) == 1 else 'prototypes'} {', '.join(unused)}."
             )
         return None
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was looked at, and what was found for every class."""
+    """The sample of patches, and the findings for every class."""
 
     run: str
     """Name of the run folder."""
     model_sha256: str
     what: str
-    """Which patches were looked at, such as `held-out patches`."""
+    """Kind of the patches, such as `held-out patches`."""
     table: LabelTable
     """The table whose rows the examples name."""
     n_patches: int
     n_masks: int
-    """How many of the patches have a mask."""
+    """Patches with a mask."""
     mpp: float
     patch_px: int
     scales: tuple[int, ...]
@@ -105,21 +107,21 @@ class Findings:
         """Side of a patch."""
         return self.patch_px * self.mpp
 
-    def patches_told(self) -> str:
-        """How many patches of which kind were looked at, and how large they are; one line for people."""
+    def describe_patches(self) -> str:
+        """Number, kind and size of the patches in the sample, in one line."""
         size = f"{self.patch_um:g} um wide ({self.patch_px} px at {self.mpp:g} um per px)"
         return f"{self.n_patches:,} {self.what}, each {size}"
 
-    def pixels_told(self) -> str:
-        """Where the pixels of a class come from, as a sentence."""
-        pseudo = "where the model, given the patch's label, is sure of the class"
+    def describe_pixels(self) -> str:
+        """How a pixel is assigned to a class, as a sentence."""
+        pseudo = "where the model, given the patch's label, is certain of that class"
         if self.n_masks == 0:
-            return f"A pixel of the feature map belongs to a class {pseudo}."
+            return f"A pixel of the feature map counts for a class {pseudo}."
         if self.n_masks == self.n_patches:
-            return "A pixel of the feature map belongs to the class that has most of it in the patch's mask."
+            return "A pixel of the feature map counts for the class that covers most of it in the patch's mask."
         return (
-            f"A pixel of the feature map belongs to the class that has most of it in the patch's mask "
-            f"({self.n_masks:,} patches have one), else to a class {pseudo}."
+            f"A pixel of the feature map counts for the class that covers most of it in the patch's mask "
+            f"({self.n_masks:,} patches have one); without a mask, for a class {pseudo}."
         )
 
     def source(self, row: int) -> dict[str, Any]:
@@ -131,7 +133,7 @@ class Findings:
         return place | {"slide": self.table.groups[row]}
 
     def to_json(self) -> dict[str, Any]:
-        """All numbers as plain values; what is not defined is None."""
+        """All numbers as plain values; undefined ones are None."""
         return {
             "format": _FORMAT,
             "format_version": _FORMAT_VERSION,

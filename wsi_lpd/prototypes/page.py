@@ -1,4 +1,4 @@
-"""The prototypes as one web page: pictures inside, no script, nothing fetched from anywhere."""
+"""The prototypes as one self-contained web page: pictures embedded, no script, nothing fetched."""
 
 from __future__ import annotations
 
@@ -67,17 +67,18 @@ $summary
 <details>
 <summary>How to read this</summary>
 <dl>
-<dt>Prototype</dt><dd>A vector that stands for one look of a class. Its similarity to a place in a patch is a cosine:
-1 is the same, 0 has nothing in common. The numbers are those of &ldquo;Dominant prototype&rdquo; in the overlay.</dd>
+<dt>Prototype</dt><dd>A vector that stands for one appearance of a class. Its similarity to a place in a patch is a
+cosine: 1 means the same, 0 means nothing in common. The numbers are those of &ldquo;Dominant prototype&rdquo; in the
+overlay.</dd>
 <dt>Usage</dt><dd>Share of the class's pixels for which the prototype is the best of its class.</dd>
-<dt>Coverage</dt><dd>Share of the class's pixels whose best prototype is <em>not</em> the most used one; near 0, one
+<dt>Coverage</dt><dd>Share of the class's pixels whose best prototype is <em>not</em> the most used one. Near 0, one
 prototype does all the work.</dd>
 <dt>Correlation</dt><dd>Of the similarity maps of two prototypes over the class's pixels: near 1, they respond to the
 same places.</dd>
-<dt>Cosine</dt><dd>Of two prototypes as they are compared with the features of one scale.</dd>
+<dt>Cosine</dt><dd>Of two prototypes, in the space in which they are compared with the features of one scale.</dd>
 <dt>Patches</dt><dd>Those with the highest mean similarity over their strongest pixels of the class ($strong of the
-patch). The outline encloses what is among the prototype's strongest $strong in its class; beside it the similarity as
-heat, one range of colours per prototype.</dd>
+patch). The outline encloses the prototype's strongest $strong of the class's pixels. Beside it: the similarity as a
+heat map, with one range of colours per prototype.</dd>
 </dl>
 </details>
 <p class="note">$scale</p>
@@ -92,14 +93,14 @@ def page(findings: Findings) -> str:
     """The page as HTML.
 
     Raises:
-        StoreError: If a patch cannot be read again.
+        StoreError: If a patch can no longer be read.
         LabelError: The same, for image files.
     """
     return _PAGE.substitute(
         run=escape(findings.run),
         gradient=", ".join(_css(color) for color in HEAT_COLORS),
-        patches=escape(f"Looked at: {findings.patches_told()}"),
-        pixels=escape(findings.pixels_told()),
+        patches=escape(f"Sample: {findings.describe_patches()}"),
+        pixels=escape(findings.describe_pixels()),
         summary=_summary(findings),
         scale=_scale_bar(findings),
         strong=f"{STRONG_SHARE:.0%}",
@@ -150,7 +151,7 @@ def _class(findings: Findings, found: ClassFindings, i: int) -> str:
             _pairs(f"Cosine of the vectors, scale {scale}", cosines)
             for scale, cosines in zip(findings.scales, found.cosines, strict=True)
         ]
-        parts.append(f'<h3>How alike they are</h3>\n<div class="pairs-row">{"".join(tables)}</div>')
+        parts.append(f'<h3>How similar they are</h3>\n<div class="pairs-row">{"".join(tables)}</div>')
     return "\n".join(parts)
 
 
@@ -161,9 +162,9 @@ def _usage(found: ClassFindings) -> str:
     for k, share in enumerate(usage.tolist()):
         closest = found.closest(k)
         filled = f'<span style="width:{share:.1%};background:{_css(found.tissue.color)}"></span>'
-        closest_text = "" if closest is None else f"{closest[0] + 1} (r = {closest[1]:.2f})"
+        most_like = "" if closest is None else f"{closest[0] + 1} (r = {closest[1]:.2f})"
         cells = [str(k + 1), _percent(share), f'<span class="bar">{filled}</span>']
-        rows.append(_row("td", [*cells, _number(float(found.figures.strong[k])), closest_text]))
+        rows.append(_row("td", [*cells, _number(float(found.figures.strong[k])), most_like]))
     return "<table>\n" + "\n".join(rows) + "\n</table>"
 
 

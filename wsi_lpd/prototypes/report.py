@@ -40,25 +40,25 @@ def find_prototypes(
     n_examples: int = N_EXAMPLES,
     progress: Progress = SILENT,
 ) -> Findings:
-    """Looks at patches and finds out what each prototype responds to.
+    """Runs the network on patches and collects what each prototype responds to.
 
     Args:
         network: The trained network.
         card: Its card.
         table: Labelled patches, with the classes of the card in its order.
         run: Name of the run.
-        what: What the patches are, in words such as `held-out patches`.
+        what: Kind of the patches, such as `held-out patches`.
         device: Where the network runs.
-        n_patches: Most patches to look at.
-        n_examples: Most patches to keep per prototype.
-        progress: Told of every patch.
+        n_patches: Upper limit of the sample.
+        n_examples: Upper limit of the patches kept per prototype.
+        progress: Advances by patches.
 
     Raises:
         ModelError: If the model has no prototypes.
     """
     if not isinstance(network, LpdNetwork) or not network.has_prototypes:
         raise ModelError(
-            f"{run}: is a model of method {card.method}, which has no prototypes: there is nothing to draw"
+            f"{run}: is a model of method {card.method}, which has no prototypes; expected one that has, such as lpd"
         )
     rows = choose_rows(table, n_patches)
     figures = collect(
@@ -91,7 +91,7 @@ def write_findings(findings: Findings, folder: Path) -> list[Path]:
     """Writes `prototypes.png`, `prototypes.html` and `prototypes.json` into a folder, replacing older ones.
 
     Raises:
-        StoreError: If a patch cannot be read again.
+        StoreError: If a patch can no longer be read.
         LabelError: The same, for image files.
     """
     paths = [folder / name for name in (SHEET_FILE, PAGE_FILE, NUMBERS_FILE)]

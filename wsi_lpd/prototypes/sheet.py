@@ -39,20 +39,20 @@ _MOST_TEXT_WIDTH: Final = 1500
 
 
 def draw_sheet(findings: Findings) -> UInt8Array:
-    """Draws for every class its prototypes, one per line: usage, strongest patches, and how alike they are.
+    """Draws the prototypes of every class, one per line: usage, strongest patches, and how similar they are.
 
     Returns:
         RGB (h, w, 3).
 
     Raises:
-        StoreError: If a patch cannot be read again.
+        StoreError: If a patch can no longer be read.
         LabelError: The same, for image files.
     """
     return _Sheet(findings).draw()
 
 
 class _Sheet:
-    """Places everything from top to bottom; sizes are known before anything is drawn."""
+    """Lays everything out from top to bottom; sizes are computed before anything is drawn."""
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
@@ -84,12 +84,12 @@ class _Sheet:
 
     def _explanation(self) -> list[str]:
         return [
-            f"Looked at: {self._findings.patches_told()}.",
-            "Each row is a prototype with the patches it responds to most strongly. Left of a pair: the patch, "
-            f"outlined where the similarity is among the prototype's strongest {STRONG_SHARE:.0%} in its class. "
-            "Right: the similarity as heat, from the median (white) to the highest (dark red) of the row.",
-            f"{self._findings.pixels_told()} Coverage: share of a class's pixels whose best prototype is not the most "
-            "used one.",
+            f"Sample: {self._findings.describe_patches()}.",
+            "Each row is a prototype with the patches it responds to most strongly. Left: the patch, outlined where "
+            f"the similarity is among the prototype's strongest {STRONG_SHARE:.0%} in its class. Right: the similarity "
+            "as a heat map, from the median (white) to the maximum (dark red) of the row.",
+            f"{self._findings.describe_pixels()} Coverage: share of a class's pixels whose best prototype is not the "
+            "most used one.",
         ]
 
     def _intro_height(self) -> int:
@@ -123,10 +123,10 @@ class _Sheet:
             self._text(_MARGIN, top + 3 * _HEAD_PX + i * (3 * _TEXT_PX // 2) - _GAP // 2, line, _TEXT_PX)
         if figures.n_pixels == 0:
             return
-        counts = f"{figures.n_pixels:,} pixels in {figures.n_patches:,} patches"
+        numbers = f"{figures.n_pixels:,} pixels in {figures.n_patches:,} patches"
         if found.n_prototypes > 1:
-            counts += f"; coverage {figures.coverage:.0%}"
-        self._text(x + _HEAD_PX, y, counts, _TEXT_PX, _FAINT)
+            numbers += f"; coverage {figures.coverage:.0%}"
+        self._text(x + _HEAD_PX, y, numbers, _TEXT_PX, _FAINT)
         top += self._head_height(found)
         for k in range(found.n_prototypes):
             self._prototype(found, k, top + k * self._row_height)
@@ -147,8 +147,8 @@ class _Sheet:
         self._text(_MARGIN, top + 3.5 * _TEXT_PX, f"best for {usage[k]:.0%} of pixels", _SMALL_PX, _FAINT)
         closest = found.closest(k)
         if closest is not None:
-            closest_text = f"most like {closest[0] + 1} (r = {closest[1]:.2f})"
-            self._text(_MARGIN, top + 4.7 * _TEXT_PX, closest_text, _SMALL_PX, _FAINT)
+            most_like = f"most like {closest[0] + 1} (r = {closest[1]:.2f})"
+            self._text(_MARGIN, top + 4.7 * _TEXT_PX, most_like, _SMALL_PX, _FAINT)
         examples = found.figures.examples[k]
         heat = heat_range(examples)
         self._heat_bar(_MARGIN, top + 6.2 * _TEXT_PX, heat)
@@ -161,7 +161,7 @@ class _Sheet:
             self._draw.rectangle((x - 1, top - 1, x + self._pair.width, top + self._side), outline=_LINE)
 
     def _matrix(self, title: str, values: Float64Array, top: int) -> None:
-        """A table of pairs, the diagonal left grey."""
+        """A table of pairs with a grey diagonal."""
         n = len(values)
         self._text(self._matrix_x, top + _SMALL_PX // 2, title, _SMALL_PX, _INK)
         left, y0 = self._matrix_x + _CELL_PX // 2, top + 5 * _SMALL_PX // 2
@@ -170,10 +170,10 @@ class _Sheet:
             self._text(left + (i + 0.5) * _CELL_PX, y0 - 8, str(i + 1), _SMALL_PX, _FAINT, anchor="mm")
             for j in range(n):
                 x, y = left + j * _CELL_PX, y0 + i * _CELL_PX
-                is_finite = i != j and not np.isnan(values[i, j])
-                color = similarity_color(float(values[i, j])) if is_finite else (235, 235, 235)
+                is_defined = i != j and not np.isnan(values[i, j])
+                color = similarity_color(float(values[i, j])) if is_defined else (235, 235, 235)
                 self._draw.rectangle((x, y, x + _CELL_PX - 2, y + _CELL_PX - 2), fill=color)
-                if is_finite:
+                if is_defined:
                     middle = (x + _CELL_PX / 2 - 1, y + _CELL_PX / 2 - 1)
                     self._text(*middle, f"{values[i, j]:.2f}", _SMALL_PX - 1, ink_on(color), anchor="mm")
 

@@ -1,4 +1,4 @@
-"""Running numbers about the prototypes of one class; memory does not grow with the number of patches."""
+"""Running statistics of the prototypes of one class; memory does not grow with the number of patches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from wsi_lpd.types import BoolArray, Float32Array, Float64Array, Int64Array
 
 STRONG_SHARE = 0.05
-"""What counts as the strongest pixels: this share of a class's pixels, and of the pixels of one patch."""
+"""The strongest pixels are this share of a class's pixels, or of one patch's."""
 
 _BIN_WIDTH = 0.0005
 _N_BINS = round(2 / _BIN_WIDTH)
@@ -32,18 +32,18 @@ class Example:
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """What is known of one class and its K prototypes."""
+    """Statistics of one class and its K prototypes."""
 
     n_patches: int
     """Patches with at least one pixel of the class."""
     n_pixels: int
     """Positions of the fused maps that belong to the class."""
     wins: Int64Array
-    """Pixels at which each prototype is the best of its class, (K,)."""
+    """Pixels for which each prototype is the best of its class, (K,)."""
     strong: Float64Array
-    """Similarity that the strongest `STRONG_SHARE` of the class's pixels reach, (K,); nan without pixels."""
+    """Least similarity among the strongest `STRONG_SHARE` of the class's pixels, (K,); NaN without pixels."""
     correlation: Float64Array
-    """Pearson's correlation of the prototypes' maps over the class's pixels, (K, K); nan where a map is constant."""
+    """Pearson's correlation of the prototypes' maps over the class's pixels, (K, K); NaN where a map is constant."""
     examples: tuple[tuple[Example, ...], ...]
     """For each prototype the patches it responds to most strongly, best first."""
 
@@ -61,7 +61,7 @@ class ClassFigures:
 def patch_strength(values: Float64Array, n_positions: int) -> Float64Array:
     """How strongly a patch activates prototypes: the mean over the strongest of its pixels of the class.
 
-    One single highest value would pick patches for a speck at their border.
+    The single highest value would pick patches for a speck at their border.
 
     Args:
         values: Similarities at the patch's pixels of the class, (K, n).
@@ -86,14 +86,14 @@ class ClassTally:
         self._histogram = np.zeros((n_prototypes, _N_BINS), np.int64)
         self._sum = np.zeros(n_prototypes)
         self._products = np.zeros((n_prototypes, n_prototypes))
-        # The negative row decides between equals, so that the earlier patch is kept.
+        # Between equals the negative row decides: the earlier patch is kept.
         self._best: list[list[tuple[float, int, Example]]] = [[] for _ in range(n_prototypes)]
 
     def add(self, row: int, similarity: Float32Array, members: BoolArray) -> None:
         """Counts one patch.
 
         Args:
-            row: Row of the label table; each may be counted once.
+            row: Row of the label table; counted once at most.
             similarity: Cosines, (K, h, w).
             members: Positions that belong to the class, (h, w).
         """
@@ -113,7 +113,7 @@ class ClassTally:
             self._offer(k, row, strength, similarity[k])
 
     def figures(self) -> ClassFigures:
-        """The numbers over all patches so far."""
+        """The statistics of all patches so far."""
         return ClassFigures(
             n_patches=self._n_patches,
             n_pixels=self._n_pixels,
@@ -131,7 +131,7 @@ class ClassTally:
             heapq.heapreplace(heap, (strength, -row, Example(row, strength, similarity.copy())))
 
     def _strong(self) -> Float64Array:
-        """Quantiles from the histograms, right to a bin's width."""
+        """Quantiles from the histograms, exact to a bin's width."""
         if self._n_pixels == 0:
             return np.full(len(self._wins), np.nan)
         below = np.cumsum(self._histogram, axis=1)

@@ -1,4 +1,4 @@
-"""The whole of `pseudo-mask`: labelled patches and a run to a folder of masks."""
+"""The job of `pseudo-mask`: from labelled patches and a trained model to a folder of masks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 _VERSIONED = ("imagecodecs", "numpy", "timm", "torch")
 _WITHOUT_CONSEQUENCE = {"batch_size"}
-"""It changes no mask but for rounding: after "out of memory" a smaller pass goes on where the larger one stopped."""
+"""Changes masks only by rounding: after "out of memory", a run with smaller batches resumes the one with larger."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class MaskSummary:
         path: Their folder.
         n_patches: Patches.
         judged: Share of all pixels that are not ignored.
-        shares: Share of the judged pixels per class, and of `background`.
-        judged_where_present: Share of the pixels of patches that hold a class which are not ignored, per class.
-        was_finished: Whether the masks were there already.
+        shares: Share of the judged pixels by class, and of `background`.
+        judged_where_present: By class: share of pixels not ignored, over the patches that hold the class.
+        was_finished: Whether the masks existed already.
     """
 
     path: Path
@@ -56,9 +56,9 @@ class MaskSummary:
     judged_where_present: dict[str, float]
     was_finished: bool
 
-    def summary_lines(self) -> list[str]:
-        """A line on all of them, and one per class."""
-        first = f"{self.path}: {self.n_patches:,} patches, {self.judged:.1%} of their pixels judged, the others ignored"
+    def describe(self) -> list[str]:
+        """A line on all masks, and one per class, for the terminal."""
+        first = f"{self.path}: {self.n_patches:,} patches, {self.judged:.1%} of their pixels judged, the rest ignored"
         width = max(map(len, self.shares))
         lines = [f"  {name:<{width}}  {share:6.1%} of the judged pixels" for name, share in self.shares.items()]
         return [first, *lines]
@@ -74,7 +74,7 @@ def make_masks(
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> MaskSummary:
-    """Makes the pseudo masks of labelled patches; a stopped call goes on where it was, with the same bytes.
+    """Makes the pseudo masks of labelled patches; the same call resumes after an interruption, with the same bytes.
 
     Args:
         table: Labelled patches, with the classes of the model in its order.
@@ -82,13 +82,13 @@ def make_masks(
         out: The folder to write.
         config: Settings.
         device: Where the network runs.
-        overwrite: Make them anew, whatever masks are there.
-        progress: Told of every patch.
+        overwrite: Whether to replace existing masks.
+        progress: Advances by patches.
 
     Raises:
         ModelError: If the model cannot be used.
         LabelError: If the patches are not of the size or scale of the model.
-        StoreError: If other masks, or something else, are in the way.
+        StoreError: If `out` holds other masks, or something else.
         BusyError: If another process is writing them.
     """
     chosen = choose_device(device)
@@ -137,11 +137,11 @@ def _draw(folder: Path, table: LabelTable, maker: MaskMaker) -> None:
 def _check_patches(table: LabelTable, maker: MaskMaker) -> None:
     card = maker.card
     if table.patch_px is None:
-        raise LabelError("the labels state no patch size")
+        raise LabelError("the labels give no patch size; label the patches of a store, or images of one size")
     if table.mpp is not None and abs(table.mpp / card.mpp - 1) > 0.01:
         raise LabelError(
-            f"the patches have {table.mpp:g} um per pixel, the model was trained at {card.mpp:g}; give the "
-            "patches that it was trained with"
+            f"the patches have {table.mpp:g} um per pixel, the model was trained at {card.mpp:g}; use the patches "
+            "that it was trained on"
         )
 
 
@@ -164,7 +164,7 @@ def _meta(table: LabelTable, maker: MaskMaker, run: Path, config: MasksConfig) -
 
 
 def _is_there(out: Path, meta: MasksMeta, *, overwrite: bool) -> bool:
-    """Whether these masks are there already; what else is there is either in the way or to be replaced."""
+    """Whether `out` holds these masks; False where it is empty, or where other masks are to be replaced."""
     if not out.exists():
         return False
     if not (out / ARRAY / METADATA).is_file():
@@ -175,8 +175,8 @@ def _is_there(out: Path, meta: MasksMeta, *, overwrite: bool) -> bool:
     differs = [line for line in meta.differences(found) if not line.startswith("versions")]
     if differs:
         raise StoreError(
-            f"{out}: holds other masks ({differs[0]}{' and more' if len(differs) > 1 else ''}); choose another "
-            "--out, or --overwrite"
+            f"{out}: holds other masks ({differs[0]}{' and more' if len(differs) > 1 else ''}); choose another --out, "
+            "or replace them with --overwrite"
         )
     return True
 

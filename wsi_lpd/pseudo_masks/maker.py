@@ -1,4 +1,4 @@
-"""What a model, told the labels of training patches, says of their pixels."""
+"""Predicts the pixels of training patches, given the labels of the patches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from wsi_lpd.prediction.refine import refine
 from wsi_lpd.types import IGNORE, UInt8Array
 
 _REFINED_MARGIN_PX = 16
-"""Of the margin, what refinement looks at: it reaches 8 px at a time, and takes as long as all the network does."""
+"""Part of the margin that refinement gets: it reaches 8 px at a time, and takes as long as the network itself."""
 
 
 class MaskMaker:
@@ -35,7 +35,7 @@ class MaskMaker:
 
     def __init__(self, network: TissueNetwork, card: ModelCard, config: MasksConfig, device: torch.device) -> None:
         self.card = card
-        self._network = cast("LpdNetwork", network.to(device).eval())  # a decoder is one to `mask_layers`
+        self._network = cast("LpdNetwork", network.to(device).eval())  # a decoder does for `mask_layers` too
         self._method = build_method(card.config, card.label_columns)
         self.weights = self._method.mask_weights
         self._config = config
@@ -53,9 +53,9 @@ class MaskMaker:
         return cls(network, card, config, device)
 
     def margin_px(self, patch_px: int) -> int:
-        """Margin around a patch that is looked at with it: whole cells of the coarsest map.
+        """Margin around a patch that the network sees too: whole cells of the coarsest map.
 
-        None for a network that takes images of one size only.
+        0 for a network that takes images of one size only.
         """
         if self._network.encoder.fixed_size_px is not None:
             return 0
@@ -63,7 +63,7 @@ class MaskMaker:
         return round(self._config.context * patch_px / cell_px) * cell_px
 
     def patches_per_pass(self, patch_px: int) -> int:
-        """As the settings say, or what suits the device."""
+        """The setting, or what suits the device."""
         window_px = patch_px + 2 * self.margin_px(patch_px)
         return windows_per_pass(self._config.batch_size, self._device, window_px=window_px)
 
@@ -72,8 +72,9 @@ class MaskMaker:
 
         Args:
             windows: Patches with a margin on all sides, RGB, (B, S + 2 margin, S + 2 margin, 3).
-            labels: 1, 0 or -1 (not labelled), (B, C). A class labelled 0 is closed; an unlabelled one competes, and
-                what it wins is ignored. So is a pixel where the network is all but certain of a closed class.
+            labels: 1, 0 or -1 (not labelled), (B, C). A class labelled 0 is excluded; an unlabelled one competes,
+                and the pixels it wins are ignored, as are those where the network is almost certain of an
+                excluded class.
             margin_px: Width of the margin.
 
         Returns:
@@ -88,7 +89,7 @@ class MaskMaker:
         return array
 
     def _logits(self, images: Tensor, labels: Tensor) -> list[Tensor]:
-        """Means over the views, one (B, C + 1, H, W) per mask."""
+        """Means over the views, (B, C + 1, H, W) for each mask."""
         cell_px = max(self.card.encoder.reductions)
         sums: list[Tensor] = []
         for view in views_of(images, self._config.views, cell_px=cell_px):

@@ -1,4 +1,4 @@
-"""Some patches with their masks, in one picture to look at."""
+"""One picture of some patches with their masks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SEED: Final = 0
 
 
 def choose_examples(table: LabelTable) -> list[int]:
-    """Rows to show, in turn of every set of labels, so that rare ones are seen; the same for the same table."""
+    """Rows to show, in turn from each combination of labels, so that rare ones appear; fixed for a table."""
     order = np.random.default_rng(_SEED).permutation(len(table))
     _, kind = np.unique(table.labels[order], axis=0, return_inverse=True)
     turn = np.zeros(len(order), np.int64)

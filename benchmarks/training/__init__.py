@@ -1,0 +1,3 @@
+"""What training costs: steps, losses and epochs."""
+
+__all__: list[str] = []
